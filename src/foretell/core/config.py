@@ -1,0 +1,143 @@
+"""Typed settings: YAML recipes, dotted overrides, and errors that name the field, the value and what is accepted."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from foretell.core.errors import UserError
+from foretell.core.files import content_hash
+
+
+class Settings(BaseModel):
+    """Base of all settings: immutable, unknown keys refused, defaults validated like values."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+
+    def digest(self) -> str:
+        """SHA-256 of the settings; equal settings share it whatever file they came from."""
+        return content_hash(self.model_dump(mode="json"))
+
+
+S = TypeVar("S", bound=Settings)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a recipe.
+
+    Raises:
+        UserError: where the file is missing, is not text, not YAML, or not a mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"The recipe {path} does not exist.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The recipe {path} is not readable as text ({error}).") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"The recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"The recipe {path} holds a {type(content).__name__}; a mapping of keys to values is expected.")
+    return content
+
+
+def parse_overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """Turn ``--target.flops 1e14 --ladder.seeds=3`` into a nested mapping; values are read as YAML.
+
+    Raises:
+        UserError: for a value without a key or a key without a value.
+    """
+    overrides: dict[str, Any] = {}
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if not argument.startswith("--") or len(argument) == 2:
+            raise UserError(f"'{argument}' is not understood here; overrides look like --target.flops 1e14.")
+        key, equals, text = argument[2:].partition("=")
+        if not equals:
+            if not rest or (rest[0].startswith("--") and len(rest[0]) > 2):
+                raise UserError(f"--{key} needs a value, as in --{key} VALUE.")
+            text = rest.pop(0)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"--{key}: the value {text!r} is not YAML ({' '.join(str(error).split())}).") from error
+        node = overrides
+        *parents, leaf = key.split(".")
+        for parent in parents:
+            child = node.setdefault(parent, {})
+            if not isinstance(child, dict):
+                raise UserError(f"--{key}: '{parent}' was already given a plain value.")
+            node = child
+        node[leaf] = value
+    return overrides
+
+
+def merge(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with ``overrides`` laid over it, key by key; lists are replaced whole."""
+    merged = dict(base)
+    for key, value in overrides.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The keys that ``model`` accepts at ``location``; empty where that is not a settings object."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        annotation = field.annotation if field else None
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        inner = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not inner:
+            return list(model.model_fields) if isinstance(part, int) else []
+        model = inner[0]
+    return list(model.model_fields)
+
+
+def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
+    location = detail["loc"]
+    name = ".".join(str(part) for part in location) or "the recipe"
+    if detail["type"] == "extra_forbidden":
+        keys = _keys_at(model, location[:-1])
+        near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
+        hint = f"did you mean '{near[0]}'?" if near else f"accepted here: {', '.join(keys)}."
+        return f"Unknown key '{name}'; {hint}"
+    if detail["type"] == "missing":
+        return f"'{name}' is missing."
+    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{name} is {detail['input']!r}: {message[0].lower()}{message[1:]}."
+
+
+def build(model: type[S], values: Mapping[str, Any]) -> S:
+    """Validate ``values`` into settings.
+
+    Raises:
+        UserError: one sentence a fault: field, value, and what is accepted; an unknown key names the nearest one.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        raise UserError(" ".join(_sentence(model, detail) for detail in error.errors()[:5])) from error
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys at which two mappings differ, each as ``key (old -> new)``."""
+    found: list[str] = []
+    for key in dict.fromkeys([*old, *new]):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            found += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            found.append(f"{prefix}{key} ({before!r} there, {after!r} now)")
+    return found

@@ -1,0 +1,122 @@
+"""The machine a run is on: cores, its measured arithmetic limit, its energy, and the record of the environment."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+# Without a counter, energy is estimated from a whole machine's typical draw under load. A laptop or two cores of a
+# server take tens of watts: 15 W a core in use, 20 W for the rest. The report names this figure as an assumption.
+WATTS_PER_CORE = 15.0
+WATTS_BASE = 20.0
+
+
+def available_cores() -> int:
+    """Cores this process may use (affinity, not the machine's total)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def default_device() -> torch.device:
+    """``cuda`` where there is one, else ``cpu``."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def matmul_peak(device: torch.device, dtype: torch.dtype = torch.float32, size: int = 2048, repeats: int = 7) -> float:
+    """Measured rate of ``size`` x ``size`` matrix products in FLOP/s (median); the limit that shares are quoted of."""
+    if device.type == "cuda":
+        size = max(size, 8192)
+    left, right = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
+    times = []
+    for _ in range(repeats + 2):
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        left @ right
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / statistics.median(times[2:])
+
+
+def processor_name() -> str:
+    """The processor's model name as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def energy_counter() -> float | None:
+    """Joules counted so far by the processor packages (RAPL), or ``None`` where the counter is not readable."""
+    total = 0.0
+    found = False
+    for file in Path("/sys/class/powercap").glob("intel-rapl:[0-9]/energy_uj"):
+        try:
+            total += int(file.read_text()) * 1e-6
+            found = True
+        except (OSError, ValueError):
+            return None
+    return total if found else None
+
+
+def estimated_watts(device: torch.device, cores: int) -> tuple[float, str]:
+    """Assumed draw in watts while training, and the sentence that says where it comes from."""
+    if device.type == "cuda":
+        try:
+            output = subprocess.run(
+                ["nvidia-smi", "--query-gpu=power.limit", "--format=csv,noheader,nounits"],
+                capture_output=True,
+                text=True,
+                timeout=10,
+                check=True,
+            ).stdout.split()
+            return float(output[device.index or 0]), "the card's power limit as nvidia-smi states it"
+        except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+            return 400.0, "400 W assumed for a data-centre card"
+    watts = WATTS_BASE + WATTS_PER_CORE * cores
+    return watts, f"assumed: {WATTS_BASE:g} W for the machine and {WATTS_PER_CORE:g} W for each of {cores} cores in use"
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that ``folder`` is checked out at, with ``+dirty`` where files differ; ``None`` outside git."""
+    try:
+        commit = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        status = subprocess.run(
+            ["git", "-C", str(folder), "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit + ("+dirty" if status else "")
+
+
+def environment() -> dict[str, Any]:
+    """What the report prints under *environment*: versions, processor, cores, memory, accelerator, git commit."""
+    import foretell
+
+    packages = ("torch", "numpy", "scipy", "tokenizers", "safetensors", "pyarrow", "rensa")
+    page = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return {
+        "foretell": foretell.__version__,
+        "python": sys.version.split()[0],
+        "packages": {name: metadata.version(name) for name in packages},
+        "system": platform.platform(),
+        "processor": processor_name(),
+        "cores": available_cores(),
+        "memory_bytes": page,
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "git_commit": git_commit(Path(foretell.__file__).parent),
+    }

@@ -1,0 +1,65 @@
+"""Reading plain and compressed files as bytes, with a sentence for each way in which they can be broken."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import pyarrow
+
+from foretell.core.errors import UserError
+
+
+def _open_zstd(path: Path) -> BinaryIO:
+    return cast(BinaryIO, io.BufferedReader(pyarrow.CompressedInputStream(pyarrow.OSFile(str(path)), "zstd")))
+
+
+_OPENERS: dict[str, Callable[[Path], Any]] = {
+    ".gz": gzip.open,
+    ".xz": lzma.open,
+    ".bz2": bz2.open,
+    ".zst": _open_zstd,
+}
+
+
+def is_compressed(path: Path) -> bool:
+    """Whether the name ends in .gz, .xz, .bz2 or .zst."""
+    return path.suffix.lower() in _OPENERS
+
+
+def inner_suffix(path: Path) -> str:
+    """The suffix without that of the compression, in lower case: ``.jsonl`` for ``a.jsonl.xz``."""
+    return (Path(path.stem).suffix if is_compressed(path) else path.suffix).lower()
+
+
+@contextmanager
+def open_bytes(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading, decompressed.
+
+    Raises:
+        UserError: where it is missing, not permitted, cut short or damaged (also while it is read in the block).
+    """
+    try:
+        # Opened plainly first: a missing file or permission reads the same whatever the compression.
+        with path.open("rb") as plain:
+            opener = _OPENERS.get(path.suffix.lower())
+            if opener is None:
+                yield plain
+                return
+            with opener(path) as stream:
+                yield stream
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist (any more).") from error
+    except PermissionError as error:
+        raise UserError(f"{path} cannot be read: no permission.") from error
+    except (EOFError, lzma.LZMAError, zlib.error, OSError) as error:
+        if not is_compressed(path):
+            raise UserError(f"{path} cannot be read ({error}).") from error
+        raise UserError(f"{path} is cut short or is not a {path.suffix} file ({error}).") from error

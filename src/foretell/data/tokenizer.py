@@ -1,0 +1,259 @@
+"""Byte-level BPE through ``tokenizers``: digits apart and ByteLevel as SmolLM does it, so that GGUF tools know it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from foretell.core.errors import UserError
+from foretell.core.files import read_json, sha256_bytes, storage_errors, write_atomic, write_json
+from foretell.core.progress import meter
+from foretell.data.config import SPECIAL_TOKENS, TokenizerConfig
+from foretell.data.records import read_documents
+
+TRAINING_BYTES = 10_000_000
+END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>")
+CHAT_TEMPLATE = (
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def byte_characters() -> list[str]:
+    """The character by which ByteLevel stands for each byte 0 to 255 (GPT-2's table): printable Latin-1 as itself."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = iter(range(256))
+    return [chr(byte) if byte in printable else chr(256 + next(others)) for byte in range(256)]
+
+
+def _pre_tokenizer() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, trim_offsets=True, use_regex=True),
+        ]
+    )
+
+
+def own_pre_tokenizer() -> dict[str, Any]:
+    """The pre-tokenizer of tokenizers trained here, as ``tokenizer.json`` states it."""
+    backend = tokenizers.Tokenizer(models.BPE())
+    backend.pre_tokenizer = _pre_tokenizer()
+    return dict(json.loads(backend.to_str())["pre_tokenizer"])
+
+
+class Tokenizer:
+    """Text to ids and back.
+
+    Ordinary text never yields a special token: ``<|endoftext|>`` written in a document is encoded as its characters.
+    """
+
+    def __init__(
+        self, backend: tokenizers.Tokenizer, settings: dict[str, Any] | None = None, end_of_text: str | None = None
+    ) -> None:
+        backend.encode_special_tokens = True
+        backend.no_padding()
+        backend.no_truncation()
+        self._backend = backend
+        self._settings = settings
+        names = (end_of_text,) if end_of_text else END_OF_TEXT_NAMES
+        found = {name: number for name in names if (number := backend.token_to_id(name)) is not None}
+        if not found:
+            raise UserError(f"The tokenizer has no end-of-text token; looked for {', '.join(names)}.")
+        self.end_of_text, self.end_of_text_id = next(iter(found.items()))
+
+    @classmethod
+    def from_file(cls, path: Path | str) -> Tokenizer:
+        """Load a ``tokenizer.json``.
+
+        The end-of-text token is the ``eos_token`` of a ``tokenizer_config.json`` beside it, or one of the usual names.
+
+        Raises:
+            UserError: where the file is missing, is not a tokenizer, or has no end-of-text token.
+        """
+        path = Path(path).expanduser()
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"The tokenizer {path} cannot be read ({error}).") from error
+        try:
+            backend = tokenizers.Tokenizer.from_str(text)
+        except Exception as error:  # the Rust library raises plain exceptions
+            raise UserError(f"{path} is not a tokenizer.json of the tokenizers library ({error}).") from error
+        beside = path.with_name("tokenizer_config.json")
+        settings = read_json(beside) if beside.exists() else None
+        stated = (settings or {}).get("eos_token")
+        end_of_text = stated.get("content") if isinstance(stated, dict) else stated
+        try:
+            return cls(backend, settings, end_of_text)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+
+    @classmethod
+    def train(cls, texts: Iterable[str], vocab_size: int) -> Tokenizer:
+        """Train byte-level BPE; ids 0 to 15 are the special tokens, then 256 bytes, then merges.
+
+        Raises:
+            UserError: where the texts have too few pairs for ``vocab_size`` entries.
+        """
+        backend = tokenizers.Tokenizer(models.BPE())
+        backend.pre_tokenizer = _pre_tokenizer()
+        backend.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=vocab_size,
+            special_tokens=list(SPECIAL_TOKENS),
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        backend.train_from_iterator(texts, trainer)
+        found = backend.get_vocab_size()
+        if found < vocab_size:
+            raise UserError(
+                f"vocab_size is {vocab_size:,}, and the training text has pairs for {found:,} entries only; "
+                f"a vocab_size of at most {found:,} or more text is needed."
+            )
+        return cls(backend)
+
+    def save(self, folder: Path) -> None:
+        """Write ``tokenizer.json``, ``tokenizer_config.json`` (with a chat template) and ``special_tokens_map.json``,
+        which ``transformers.AutoTokenizer`` loads.
+        """
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(folder / "tokenizer.json", self._backend.to_str(pretty=True))
+        settings = self._settings or self._default_settings()
+        write_json(folder / "tokenizer_config.json", settings)
+        kinds = ("bos_token", "eos_token", "pad_token", "unk_token")
+        named = {kind: settings[kind] for kind in kinds if settings.get(kind) is not None}
+        write_json(folder / "special_tokens_map.json", named)
+
+    def _default_settings(self) -> dict[str, Any]:
+        settings: dict[str, Any] = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "bos_token": self.end_of_text,
+            "eos_token": self.end_of_text,
+            "pad_token": self.end_of_text,
+            "add_prefix_space": False,
+            "clean_up_tokenization_spaces": False,
+        }
+        if self._backend.token_to_id("<|im_start|>") is not None:
+            settings["chat_template"] = CHAT_TEMPLATE
+        return settings
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of entries, special tokens included; ids lie below it."""
+        return 1 + max(self._backend.get_vocab().values())
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the tokenizer's own JSON."""
+        return sha256_bytes(self.to_json().encode())
+
+    def to_json(self) -> str:
+        """The content of ``tokenizer.json``."""
+        return str(self._backend.to_str())
+
+    def special_token_id(self, token: str) -> int:
+        """Id of a special token such as ``<|im_start|>``.
+
+        Raises:
+            UserError: where the tokenizer has no such token.
+        """
+        found: int | None = self._backend.token_to_id(token)
+        if found is None:
+            raise UserError(f"The tokenizer has no token {token!r}.")
+        return found
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of ordinary text, without any special token."""
+        return list(self._backend.encode(text, add_special_tokens=False).ids)
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of several texts, encoded side by side."""
+        return [encoding.ids for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of ids; special tokens are left out, and bytes that are not UTF-8 become U+FFFD."""
+        return str(self._backend.decode(list(ids), skip_special_tokens=True))
+
+    def encode_bytes(self, data: bytes) -> list[int]:
+        """Ids of any bytes: UTF-8 is encoded as text, every other byte as the token of that byte.
+
+        Raises:
+            UserError: where the tokenizer is not byte-level.
+        """
+        tokens = self._byte_ids
+        ids: list[int] = []
+        start = 0
+        while start < len(data):
+            try:
+                return ids + self.encode(data[start:].decode())
+            except UnicodeDecodeError as error:
+                ids += self.encode(data[start : start + error.start].decode())
+                ids += [tokens[byte] for byte in data[start + error.start : start + error.end]]
+                start += error.end
+        return ids
+
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """The bytes that ids stand for; special tokens are left out.
+
+        Raises:
+            UserError: where the tokenizer is not byte-level.
+        """
+        pieces = self._pieces
+        return b"".join(pieces[number] for number in ids)
+
+    @cached_property
+    def _byte_ids(self) -> list[int]:
+        vocabulary = self._backend.get_vocab()
+        found = [vocabulary[character] for character in byte_characters() if character in vocabulary]
+        if len(found) < 256:
+            raise UserError("This tokenizer is not byte-level: it has no token for some bytes.")
+        return found
+
+    @cached_property
+    def _pieces(self) -> dict[int, bytes]:
+        """Bytes of each id."""
+        byte_of = dict(zip(byte_characters(), range(len(self._byte_ids)), strict=True))
+        added = self._backend.get_added_tokens_decoder()
+        pieces: dict[int, bytes] = {}
+        for token, number in self._backend.get_vocab().items():
+            if number in added:
+                pieces[number] = b"" if added[number].special else added[number].content.encode()
+            else:
+                pieces[number] = bytes(byte_of[character] for character in token)
+        return pieces
+
+
+def train_tokenizer(corpus_folder: Path, config: TokenizerConfig, folder: Path) -> Tokenizer:
+    """Train a tokenizer on the training split of a frozen corpus, or load ``config.file``, and save it.
+
+    At most 10 MB are used: the first training documents, whose order is already a random one.
+
+    Raises:
+        UserError: where the corpus or the file is broken, or the corpus is too small for ``vocab_size``.
+    """
+    if config.file is not None:
+        tokenizer = Tokenizer.from_file(config.file)
+    else:
+        with meter("reading text for the tokenizer (bytes)", TRAINING_BYTES) as shown:
+            tokenizer = Tokenizer.train(_training_texts(corpus_folder, shown.advance), config.vocab_size)
+    tokenizer.save(folder)
+    return tokenizer
+
+
+def _training_texts(corpus_folder: Path, advance: Callable[[float], None]) -> Iterator[str]:
+    total = 0
+    for row in read_documents(corpus_folder, ["text", "bytes"], "train"):
+        if total and total + row["bytes"] > TRAINING_BYTES:
+            return
+        total += row["bytes"]
+        yield row["text"]
+        advance(row["bytes"])

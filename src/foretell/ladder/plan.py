@@ -1,0 +1,240 @@
+"""From one dial, the target's FLOPs, to the shapes, tokens, batches and prices of a target and its rungs.
+
+Laws used: tokens per parameter after Hoffmann et al. 2022 (arXiv 2203.15556); batch size after Li et al. 2025, *Step
+Law* (arXiv 2503.04715): 0.58 D^0.571 tokens; learning rates by muP over widths (Yang et al. 2022, arXiv 2203.03466)
+and by the square root of the batch over batch sizes (Malladi et al. 2022, arXiv 2205.10287).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from foretell.core.errors import UserError
+from foretell.ladder.config import LadderConfig, ShapeConfig, TargetConfig
+from foretell.model.config import ModelConfig, count_parameters, ffn_width_for, training_flops_per_token
+from foretell.train.config import RunSettings, TrainingConfig
+
+# The batch at which a base learning rate is quoted, in tokens.
+REFERENCE_BATCH_TOKENS = 4096
+LAW = (
+    "{tpp:g} tokens per parameter with the head counted (Hoffmann et al. 2022); batch of 0.58 D^0.571 tokens "
+    "(Step Law, Li et al. 2025); learning rate transferred over widths by muP (Yang et al. 2022) and over batches by "
+    "their square root (Malladi et al. 2022)"
+)
+
+
+@dataclass(frozen=True)
+class Size:
+    """One size of the ladder, or the target: a shape with its tokens and batch."""
+
+    model: ModelConfig
+    steps: int
+    rows: int
+
+    @property
+    def tokens(self) -> int:
+        """Training tokens."""
+        return self.steps * self.rows * self.model.context
+
+    @property
+    def flops(self) -> float:
+        """Training FLOPs."""
+        return self.tokens * training_flops_per_token(self.model)
+
+    def learning_rate(self, base: float) -> float:
+        """The base learning rate carried over to this size's batch; muP's multipliers do the widths."""
+        return base * math.sqrt(self.rows * self.model.context / REFERENCE_BATCH_TOKENS)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A target, its rungs from small to large, and the runs that tune the learning rate."""
+
+    shape: ShapeConfig
+    target_config: TargetConfig
+    ladder: LadderConfig
+    training: TrainingConfig
+    target: Size
+    rungs: tuple[Size, ...]
+    seed: int
+
+    @property
+    def tuning(self) -> tuple[Size, ...]:
+        """The sizes that the learning rate is tuned on: the smallest."""
+        return self.rungs[: self.ladder.tuning_sizes]
+
+    def run(self, size: Size, role: str, base_rate: float, seed: int, data: str) -> RunSettings:
+        """The settings of one run of the plan."""
+        is_target = role == "target"
+        training = self.training if is_target else self.training.model_copy(
+            update={"compile": "off", "evaluations": 0, "checkpoints": 4, "keep_checkpoints": 1}
+        )  # fmt: skip
+        return RunSettings.model_validate({
+            "label": f"{role} width {size.model.width} seed {seed}" if not is_target else "target",
+            "role": role, "model": size.model, "steps": size.steps, "rows": size.rows,
+            "micro_rows": min(size.rows, 16), "learning_rate": size.learning_rate(base_rate), "seed": seed,
+            "data": data, "training": training,
+        })  # fmt: skip
+
+    def tuning_runs(self, data: str) -> dict[float, list[RunSettings]]:
+        """The runs that try each base learning rate."""
+        return {
+            rate: [
+                self.run(size, "tuning", rate, self.seed + seed, data)
+                for size in self.tuning
+                for seed in range(self.ladder.tuning_seeds)
+            ]
+            for rate in self.ladder.learning_rates
+        }
+
+    def rung_runs(self, base_rate: float, data: str) -> list[RunSettings]:
+        """Every rung and seed, the largest first so that no core idles at the end."""
+        return [
+            self.run(size, "rung", base_rate, self.seed + 100 + seed, data)
+            for size in reversed(self.rungs)
+            for seed in range(self.ladder.seeds)
+        ]
+
+    def target_run(self, base_rate: float, data: str) -> RunSettings:
+        """The target."""
+        return self.run(self.target, "target", base_rate, self.seed, data)
+
+
+def shape_at(shape: ShapeConfig, width: int, vocab_size: int) -> ModelConfig:
+    """The model of a ladder at ``width``: heads of a fixed dimension, as many as fit and at least one."""
+    heads = max(1, round(width / shape.head_dim))
+    grouped = shape.queries_per_key if heads % shape.queries_per_key == 0 else 1
+    return ModelConfig(
+        vocab_size=vocab_size, width=width, depth=shape.depth, heads=heads, kv_heads=heads // grouped,
+        head_dim=shape.head_dim, ffn_width=ffn_width_for(width), context=shape.context, rope_theta=shape.rope_theta,
+        qk_norm=shape.qk_norm, tied=shape.tied, base_width=shape.base_width,
+    )  # fmt: skip
+
+
+def batch_rows(tokens: float, context: int) -> int:
+    """Rows of a batch for a run of ``tokens``: Step Law's 0.58 D^0.571 tokens, whole rows, at least two."""
+    return max(2, round(0.58 * tokens**0.571 / context))
+
+
+def size_for(model: ModelConfig, tokens: float) -> Size:
+    """A size trained on about ``tokens``, in whole steps."""
+    rows = batch_rows(tokens, model.context)
+    return Size(model, max(1, round(tokens / (rows * model.context))), rows)
+
+
+def natural_tokens(model: ModelConfig, tokens_per_parameter: float) -> float:
+    """Tokens that the shape asks for."""
+    return tokens_per_parameter * count_parameters(model).with_head
+
+
+def natural_flops(model: ModelConfig, tokens_per_parameter: float) -> float:
+    """FLOPs of training the shape on its natural tokens."""
+    return natural_tokens(model, tokens_per_parameter) * training_flops_per_token(model)
+
+
+def plan_target(shape: ShapeConfig, target: TargetConfig, vocab_size: int) -> Size:
+    """The width, a multiple of the head dimension, whose natural compute is nearest the target's; tokens fill it up."""
+    step = shape.head_dim
+
+    def distance(width: int) -> float:
+        model = shape_at(shape, width, vocab_size)
+        return abs(math.log(natural_flops(model, target.tokens_per_parameter) / target.flops))
+
+    width = step
+    while distance(width + step) < distance(width):
+        width += step
+    model = shape_at(shape, width, vocab_size)
+    return size_for(model, target.flops / training_flops_per_token(model))
+
+
+def plan_rungs(shape: ShapeConfig, target: TargetConfig, ladder: LadderConfig, vocab_size: int) -> tuple[Size, ...]:
+    """Sizes from small to large whose compute stays under ``target.flops / ladder.ratio``.
+
+    Raises:
+        UserError: where the target is too small to have a ladder.
+    """
+    limit = target.flops / ladder.ratio
+    per_parameter = target.tokens_per_parameter
+    fitting: list[tuple[float, int]] = []
+    width = -(-ladder.minimum_width // ladder.width_step) * ladder.width_step
+    while (
+        flops := size_for((model := shape_at(shape, width, vocab_size)), natural_tokens(model, per_parameter)).flops
+    ) <= limit:
+        fitting.append((flops, width))
+        width += ladder.width_step
+    if len(fitting) < ladder.sizes:
+        raise UserError(
+            f"target.flops is {target.flops:.3g}: rungs may cost up to 1/{ladder.ratio:g} of it, {limit:.2g} FLOPs, "
+            f"and {len(fitting)} widths from {ladder.minimum_width} up fit that; {ladder.sizes} are asked for. Raise "
+            "target.flops, or lower ladder.sizes, ladder.ratio, ladder.width_step or tokenizer.vocab_size."
+        )
+    largest = math.log(fitting[-1][0])
+    chosen: list[int] = []
+    for index in range(ladder.sizes):
+        wanted = largest - math.log(ladder.span) * index / max(1, ladder.sizes - 1)
+        free = [(flops, width) for flops, width in fitting if width not in chosen]
+        chosen.append(min(free, key=lambda item: abs(math.log(item[0]) - wanted))[1])
+    models = [shape_at(shape, width, vocab_size) for width in sorted(chosen)]
+    return tuple(size_for(model, natural_tokens(model, per_parameter)) for model in models)
+
+
+def make_plan(
+    shape: ShapeConfig, target: TargetConfig, ladder: LadderConfig, training: TrainingConfig, vocab_size: int, seed: int
+) -> Plan:
+    """Plan a target and its ladder from settings alone.
+
+    Raises:
+        UserError: where the target is too small for the ladder asked for.
+    """
+    rungs = plan_rungs(shape, target, ladder, vocab_size)
+    return Plan(shape, target, ladder, training, plan_target(shape, target, vocab_size), rungs, seed)
+
+
+def efficiency(width: int) -> float:
+    """Share of the matrix-product peak that a width reaches on a CPU (measured: 31 % at 64, 65 % at 256)."""
+    return width / (width + 140.0)
+
+
+def price(plan: Plan, peak: float, cores: int) -> dict[str, float]:
+    """What the plan costs, from the machine's measured ``peak`` in FLOP/s over all its ``cores``."""
+    tuning = [run for runs in plan.tuning_runs("").values() for run in runs]
+    small = [*tuning, *plan.rung_runs(1.0, "")]
+    processes = min(cores, plan.ladder.processes or cores)
+    ladder_seconds = sum(run.flops / (peak / cores * efficiency(run.model.width)) for run in small) / processes
+    target_seconds = plan.target.flops / (peak * efficiency(plan.target.model.width))
+    ladder_flops = sum(run.flops for run in small)
+    weights = count_parameters(plan.target.model).total * 4
+    return {
+        "flops": ladder_flops + plan.target.flops,
+        "ladder_flops": ladder_flops,
+        "ladder_share_of_flops": ladder_flops / plan.target.flops,
+        "ladder_seconds": ladder_seconds,
+        "target_seconds": target_seconds,
+        "estimated_seconds": ladder_seconds + target_seconds,
+        "disk_bytes": weights * (3 * plan.training.keep_checkpoints + 1) + plan.target.tokens * 6 + 5e7,
+    }
+
+
+def _describe(size: Size, target_flops: float) -> dict[str, Any]:
+    model = size.model
+    return {
+        "width": model.width, "depth": model.depth, "heads": model.heads, "kv_heads": model.kv_heads,
+        "head_dim": model.head_dim, "ffn_width": model.ffn_width, "context": model.context,
+        "vocab_size": model.vocab_size, "parameters": count_parameters(model).model_dump(), "tokens": size.tokens,
+        "flops": size.flops, "steps": size.steps, "batch_rows": size.rows, "ratio": target_flops / size.flops,
+    }  # fmt: skip
+
+
+def plan_record(plan: Plan, peak: float, cores: int) -> dict[str, Any]:
+    """The plan as the run directory keeps it and the report shows it."""
+    law = LAW.format(tpp=plan.target_config.tokens_per_parameter)
+    seeds = [plan.seed + 100 + seed for seed in range(plan.ladder.seeds)]
+    return {
+        "target": {**_describe(plan.target, plan.target.flops), "law": law},
+        "rungs": [{**_describe(size, plan.target.flops), "seeds": seeds} for size in plan.rungs],
+        "tuning": [_describe(size, plan.target.flops) for size in plan.tuning],
+        "learning_rates": list(plan.ladder.learning_rates),
+        "price": price(plan, peak, cores),
+    }

@@ -1,0 +1,222 @@
+"""What can be wrong with a ladder, each said in one sentence with its figures.
+
+A warning means that the interval, which already widens with what the ladder shows, should be read with care. A refusal
+means that the ladder cannot carry the forecast: a right answer, where a narrow interval would be a wrong one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from foretell.laws.ladder_shape import RISE_NOTICED, noise_of_sizes, slope_rise, weighted_polynomial
+from foretell.laws.prior import Prior
+from foretell.laws.records import Finding, Observation
+from foretell.laws.sizes import Sizes, Vector
+
+FEWEST_SIZES = 3
+SUPPORTED_GAP = 1000.0  # the widest extrapolation that the public families of the backtest can check
+EXTREME_GAP = 30_000.0
+LONG_REACH, EXTREME_REACH = 2.5, 6.0  # ln(gap) over ln(span of the ladder); the backtest's cases end at 2.5
+PUBLIC_FLOPS = 1e15  # the smallest runs of the public families
+RISE_EFFECT = 0.2  # change of ln(loss) at the target, were the rise to last, that a refusal needs
+PATTERN_CHI_SQUARE = 4.0  # reduced chi-square of the residuals
+WIDE, USELESS = 0.2, 0.35  # half-widths relative to the median
+LATE_DROP_RATIO, LATE_DROP_EXCESS = 3.0, 0.05
+CURVE_MIDDLE, CURVE_END = (0.12, 0.45), (0.6, 1.0)  # shares of a run; decay of the learning rate steepens the end
+FEWEST_CURVE_POINTS = 4  # in each of the two stretches
+
+
+def diagnose(
+    sizes: Sizes,
+    observations: Sequence[Observation],
+    residuals: Vector,
+    target_flops: float,
+    interval: tuple[float, float, float],
+    *,
+    prior: Prior,
+) -> tuple[Finding, ...]:
+    """All findings about a ladder and the forecast made from it, refusals first.
+
+    Args:
+        sizes: the ladder's sizes.
+        observations: its runs, for their training curves.
+        residuals: of ln(loss) from the law, shape (sizes,).
+        target_flops: compute of the target.
+        interval: low, median and high of the target's loss.
+        prior: where noise comes from when the seeds do not tell.
+    """
+    noise = noise_of_sizes(sizes, prior)
+    gap = float(target_flops / sizes.flops[-1])
+    findings = [
+        *_count(sizes, prior),
+        *_falls(sizes, noise),
+        *_rises(sizes, gap, prior),
+        *_pattern(sizes, residuals, noise),
+        *_reach(sizes, gap),
+        *_late_drops(observations),
+        *_width(interval),
+    ]
+    return tuple(sorted(findings, key=lambda finding: ("refusal", "warning", "note").index(finding.severity)))
+
+
+def _count(sizes: Sizes, prior: Prior) -> Iterator[Finding]:
+    count = len(sizes.flops)
+    if count < FEWEST_SIZES:
+        yield Finding(
+            "too-few-sizes", "refusal", f"The ladder has {count} size{'s' if count > 1 else ''}; a law needs three."
+        )
+    elif count == FEWEST_SIZES:
+        yield Finding("few-sizes", "warning", "The ladder has three sizes, so its curvature rests on one of them.")
+    if sizes.freedom == 0:
+        yield Finding(
+            "one-seed",
+            "warning",
+            f"No size was trained with two seeds; the seed noise of {100 * prior.seed_noise:.1f} % is assumed.",
+        )
+    if sizes.set_aside:
+        yield Finding(
+            "set-aside",
+            "note",
+            f"Left out because another size of the same compute did better: {', '.join(sizes.set_aside)}.",
+        )
+
+
+def _falls(sizes: Sizes, noise: Vector) -> Iterator[Finding]:
+    """Losses must fall with compute, by more than noise, or there is nothing to extrapolate."""
+    if len(sizes.flops) < 2:
+        return
+    coefficients, errors = weighted_polynomial(sizes.x, sizes.log_loss, noise, 1)
+    slope, error = -coefficients[1], errors[1]
+    if slope < 2 * error:
+        yield Finding(
+            "does-not-fall",
+            "refusal",
+            f"The loss does not fall with compute beyond noise: slope {slope:.4f} with standard error {error:.4f}.",
+        )
+        return
+    for index, step in enumerate(np.diff(sizes.log_loss)):
+        if step > 2 * math.hypot(noise[index], noise[index + 1]):
+            yield Finding(
+                "out-of-order",
+                "warning",
+                f"{sizes.labels[index + 1]} has a loss {100 * math.expm1(step):.1f} % above that of the smaller "
+                f"{sizes.labels[index]}, more than noise explains; it may be badly tuned.",
+            )
+
+
+def _rises(sizes: Sizes, gap: float, prior: Prior) -> Iterator[Finding]:
+    """Under a power law with an offset the log-log slope falls; a rise says that something is still setting in."""
+    rise = slope_rise(sizes, prior)
+    if rise is None or rise.evidence < RISE_NOTICED:
+        return
+    effect = (rise.top - rise.bottom) * math.log(gap)
+    seen = (
+        f"Local slopes rise along the ladder, from {rise.bottom:.3f} to {rise.top:.3f} "
+        f"({rise.evidence:.1f} standard errors)"
+    )
+    if rise.certainty == 1 and effect > RISE_EFFECT:
+        yield Finding(
+            "slopes-rise",
+            "refusal",
+            f"{seen}: a transition is under way that could change the target's loss by {100 * effect:.0f} %, so larger "
+            "rungs, past it, are needed.",
+        )
+    else:
+        yield Finding("slopes-rise", "warning", f"{seen}: the target may turn out better than the law says.")
+
+
+def _pattern(sizes: Sizes, residuals: Vector, noise: Vector) -> Iterator[Finding]:
+    """Residuals larger than noise, or in long runs of one sign, mean that the law does not describe the ladder."""
+    count = len(sizes.flops)
+    if count < 4:
+        return
+    reduced = float(((residuals / noise) ** 2).sum() / (count - 3))
+    if reduced > PATTERN_CHI_SQUARE:
+        signs = np.sign(residuals)
+        runs = 1 + int((signs[1:] != signs[:-1]).sum())
+        yield Finding(
+            "residual-pattern",
+            "warning",
+            f"The law misses the rungs by more than noise explains: reduced chi-square {reduced:.1f}, largest residual "
+            f"{100 * float(np.abs(residuals).max()):.1f} %, {runs} runs of sign over {count} sizes.",
+        )
+
+
+def _reach(sizes: Sizes, gap: float) -> Iterator[Finding]:
+    """How far the target lies beyond the ladder, against what has been tested and against the ladder's own span."""
+    if gap > SUPPORTED_GAP:
+        extreme = gap > EXTREME_GAP
+        yield Finding(
+            "gap",
+            "refusal" if extreme else "warning",
+            f"The target has {gap:,.0f} times the compute of the largest rung; public families check at most "
+            f"{SUPPORTED_GAP:,.0f} times"
+            + (f", and beyond {EXTREME_GAP:,.0f} nothing is promised." if extreme else "."),
+        )
+    span = float(sizes.flops[-1] / sizes.flops[0])
+    reach = math.log(gap) / math.log(span) if span > 1 else math.inf
+    if len(sizes.flops) > 1 and reach > LONG_REACH:
+        yield Finding(
+            "span",
+            "refusal" if reach > EXTREME_REACH else "warning",
+            f"The rungs span a factor {span:.3g} of compute and the target lies a factor {gap:,.0f} beyond: "
+            f"{reach:.1f} times as far in the logarithm, where {LONG_REACH:g} is tested.",
+        )
+    if sizes.flops[-1] < PUBLIC_FLOPS:
+        yield Finding(
+            "below-public-scale",
+            "note",
+            f"The rungs lie below {PUBLIC_FLOPS:.0e} FLOPs, where no public family speaks; the interval leaves room "
+            "for a transition between them and the target.",
+        )
+
+
+def _late_drops(observations: Sequence[Observation]) -> Iterator[Finding]:
+    found = []
+    for run in observations:
+        slopes = _curve_slopes(run.curve)
+        if slopes is None:
+            continue
+        middle, end = slopes
+        excess = (end - max(middle, 0.0)) * math.log(CURVE_END[1] / CURVE_END[0])
+        if end > LATE_DROP_RATIO * max(middle, 0.0) and excess > LATE_DROP_EXCESS:
+            found.append((excess, run.label or f"{run.flops:.2g} FLOPs"))
+    if found:
+        excess, label = max(found)
+        yield Finding(
+            "late-drop",
+            "warning",
+            f"The training curve drops late in {len(found)} run{'s' if len(found) > 1 else ''}, most in {label} "
+            f"({100 * excess:.0f} % beyond its earlier slope): something is learnt only at the end of the rungs.",
+        )
+
+
+def _curve_slopes(curve: Sequence[tuple[float, float]]) -> tuple[float, float] | None:
+    """Slope of -ln(loss) over ln(progress) in the middle and at the end of a run; None where points are too few."""
+    points = np.array([(when, loss) for when, loss in curve if when > 0 and loss > 0 and math.isfinite(loss)])
+    if len(points) < 2 * FEWEST_CURVE_POINTS:
+        return None
+    progress = points[:, 0] / points[:, 0].max()
+    slopes = []
+    for start, end in (CURVE_MIDDLE, CURVE_END):
+        inside = (progress >= start) & (progress <= end)
+        if inside.sum() < FEWEST_CURVE_POINTS:
+            return None
+        slopes.append(-float(np.polyfit(np.log(progress[inside]), np.log(points[inside, 1]), 1)[0]))
+    return slopes[0], slopes[1]
+
+
+def _width(interval: tuple[float, float, float]) -> Iterator[Finding]:
+    low, median, high = interval
+    half = (high - low) / (2 * median)
+    if half > USELESS:
+        yield Finding(
+            "interval-too-wide",
+            "refusal",
+            f"The interval is plus or minus {100 * half:.0f} %, which decides nothing (above {100 * USELESS:.0f} %).",
+        )
+    elif half > WIDE:
+        yield Finding("interval-wide", "warning", f"The interval is wide: plus or minus {100 * half:.0f} %.")

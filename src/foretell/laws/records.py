@@ -1,0 +1,128 @@
+"""What goes into a forecast and what comes out of it; plain data that travels as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from foretell.core.errors import UserError
+
+Severity = Literal["note", "warning", "refusal"]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One finished training run of the ladder.
+
+    Attributes:
+        flops: training compute, > 0.
+        loss: held-out loss at the end, > 0, in the metric's unit.
+        params: parameters, > 0, by any one convention.
+        tokens: training tokens, > 0.
+        seed: which repetition of its size this is.
+        label: what to call the size in sentences; empty is allowed.
+        curve: (tokens or FLOPs so far, loss) along the run, increasing in the first; may be empty.
+    """
+
+    flops: float
+    loss: float
+    params: float
+    tokens: float
+    seed: int = 0
+    label: str = ""
+    curve: tuple[tuple[float, float], ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing a reader of the forecast must know, as one sentence with its figures."""
+
+    code: str
+    severity: Severity
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The loss of one training run, foretold with an interval.
+
+    Attributes:
+        law: name, formula, ``a``, ``b``, ``c`` and ``seed_noise`` (relative), each ``{"median", "low", "high"}``.
+        target_flops: compute of the run that is foretold.
+        median, low, high: its loss, with ``low`` and ``high`` enclosing ``level`` of the probability.
+        level: probability of the interval, 0.5 to 0.999.
+        metric: the unit of the losses, in words.
+        findings: what the diagnostics say, refusals first.
+        band: lists ``flops``, ``low``, ``median``, ``high`` from below the smallest rung up to the target.
+        rungs: one summary a size: label, flops, params, tokens, seeds, mean_loss, standard_error (of it), residual (of
+            ln(loss) from the law).
+        observations: the runs it was made from.
+    """
+
+    law: dict[str, Any]
+    target_flops: float
+    median: float
+    low: float
+    high: float
+    level: float = 0.9
+    metric: str = "bits per byte"
+    findings: tuple[Finding, ...] = ()
+    band: dict[str, list[float]] = dataclasses.field(default_factory=dict)
+    rungs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    observations: tuple[Observation, ...] = ()
+
+    @property
+    def refused(self) -> bool:
+        """True where the ladder cannot carry the forecast; the figures are then for the record only."""
+        return any(finding.severity == "refusal" for finding in self.findings)
+
+    @property
+    def half_width(self) -> float:
+        """Half the interval's logarithmic width: 0.05 means about plus or minus 5 %."""
+        return math.log(self.high / self.low) / 2
+
+    @property
+    def sentence(self) -> str:
+        """The forecast in one or two sentences of plain English."""
+        gap = self.target_flops / max(rung["flops"] for rung in self.rungs)
+        figures = (
+            f"{self.median:.3f} {self.metric}, with {100 * self.level:.0f} % probability between {self.low:.3f} and "
+            f"{self.high:.3f}, at {self.target_flops:.3g} FLOPs ({gap:,.0f} times the largest rung)"
+        )
+        if self.refused:
+            reasons = " ".join(finding.sentence for finding in self.findings if finding.severity == "refusal")
+            return f"This ladder cannot carry the forecast. {reasons} For the record only, the law would say {figures}."
+        warnings = sum(finding.severity == "warning" for finding in self.findings)
+        noted = f" {warnings} warning{'s' if warnings > 1 else ''} below." if warnings else ""
+        return f"The target's loss is forecast at {figures}.{noted}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The forecast as JSON-ready values; :meth:`from_dict` restores an equal object."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values["findings"] = [dataclasses.asdict(finding) for finding in self.findings]
+        values["observations"] = [
+            dataclasses.asdict(run) | {"curve": [list(point) for point in run.curve]} for run in self.observations
+        ]
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Forecast:
+        """Restore a forecast from :meth:`to_dict`; other keys are passed over.
+
+        Raises:
+            UserError: where a field is missing.
+        """
+        names = [field.name for field in dataclasses.fields(cls)]
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise UserError(f"This is not a forecast: its {missing[0]!r} is missing.")
+        kept = {name: values[name] for name in names}
+        kept["findings"] = tuple(Finding(**finding) for finding in values["findings"])
+        kept["observations"] = tuple(
+            Observation(**run | {"curve": tuple((when, loss) for when, loss in run["curve"])})
+            for run in values["observations"]
+        )
+        return cls(**kept)

@@ -1,0 +1,143 @@
+"""A forecast is registered first: sealed in a file before its target starts, scored against the outcome afterwards."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from foretell.core.errors import UserError
+from foretell.core.files import content_hash, read_json, storage_errors, write_json
+from foretell.laws.records import Forecast
+
+KIND = "foretell forecast registration"
+VERSION = 1
+
+
+def register(path: Path, forecast: Forecast, context: Mapping[str, Any]) -> dict[str, Any]:
+    """Seal a forecast in a new read-only JSON file.
+
+    Args:
+        path: the file, which must not exist.
+        forecast: what is foretold, with the runs it was made from.
+        context: anything JSON can hold that says where it came from: the ladder's records with their hashes, the
+            recipe's digest, the git commit, versions. Figures that are not finite are recorded as missing.
+
+    Returns:
+        The registration as written: ``kind``, ``version``, ``created`` (ISO 8601, UTC), ``created_unix`` (seconds),
+        ``forecast``, ``observations``, ``context`` and ``sha256`` of the canonical JSON of all the rest.
+
+    Raises:
+        UserError: where the file exists, the context holds what JSON cannot, or the folder is not writable.
+    """
+    if path.exists():
+        raise UserError(f"{path} already holds a registered forecast; one is never overwritten. Choose another folder.")
+    now = time.time()
+    body = {
+        "kind": KIND,
+        "version": VERSION,
+        "created": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
+        "created_unix": round(now, 3),
+        "context": dict(context),
+    } | _split(forecast)
+    try:
+        plain = json.loads(json.dumps(_without_non_finite(body), allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"The forecast's context cannot be written as JSON ({error}).") from error
+    sealed: dict[str, Any] = plain | {"sha256": content_hash(plain)}
+    write_json(path, sealed)
+    with storage_errors(path):
+        path.chmod(0o444)
+    return sealed
+
+
+def load_registered(path: Path) -> dict[str, Any]:
+    """Read a registration and prove that nothing in it has changed since it was sealed.
+
+    Raises:
+        UserError: where the file is missing, is not a registration, or has been changed.
+    """
+    sealed = read_json(path)
+    if not isinstance(sealed, dict) or sealed.get("kind") != KIND or "sha256" not in sealed:
+        raise UserError(f"{path} is not a registered forecast.")
+    body = {key: value for key, value in sealed.items() if key != "sha256"}
+    try:
+        unchanged = content_hash(body) == sealed["sha256"]
+    except ValueError:
+        unchanged = False
+    if not unchanged:
+        raise UserError(
+            f"{path} has been changed since it was sealed on {sealed.get('created')}; its hash does not match."
+        )
+    if sealed["version"] != VERSION:
+        raise UserError(
+            f"{path} is a registration of version {sealed['version']}; this Foretell reads version {VERSION}."
+        )
+    return sealed
+
+
+def registered_forecast(registered: Mapping[str, Any]) -> Forecast:
+    """The forecast inside a registration, with the runs it was made from."""
+    return Forecast.from_dict(registered["forecast"] | {"observations": registered["observations"]})
+
+
+def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: Mapping[str, Any]) -> dict[str, Any]:
+    """Hold a registered forecast against what happened.
+
+    Args:
+        registered: from :func:`load_registered`.
+        outcome_loss: the target's measured loss, in the forecast's metric.
+        outcome_context: where the outcome came from (the target's record); returned with the score.
+
+    Returns:
+        ``outcome``, ``median``, ``low``, ``high``, ``level``, ``inside`` (ends included), ``relative_error`` (outcome
+        over median less one: negative where the target is better than foretold), ``refused``, ``sha256`` of the
+        registration, ``context`` and a ``sentence``.
+
+    Raises:
+        UserError: where the outcome is not a finite number above zero.
+    """
+    if not isinstance(outcome_loss, int | float) or not math.isfinite(outcome_loss) or outcome_loss <= 0:
+        raise UserError(f"The outcome's loss is {outcome_loss}; a finite number above zero is needed.")
+    forecast = registered_forecast(registered)
+    inside = forecast.low <= outcome_loss <= forecast.high
+    error = outcome_loss / forecast.median - 1
+    place = "inside" if inside else "below" if outcome_loss < forecast.low else "above"
+    refused = " The ladder had been refused beforehand." if forecast.refused else ""
+    return {
+        "outcome": float(outcome_loss),
+        "median": forecast.median,
+        "low": forecast.low,
+        "high": forecast.high,
+        "level": forecast.level,
+        "inside": inside,
+        "relative_error": error,
+        "refused": forecast.refused,
+        "sha256": registered["sha256"],
+        "context": _without_non_finite(dict(outcome_context)),
+        "sentence": (
+            f"The target reached {outcome_loss:.3f} {forecast.metric}, {place} the {100 * forecast.level:.0f} % "
+            f"interval from {forecast.low:.3f} to {forecast.high:.3f} and {100 * abs(error):.1f} % "
+            f"{'below' if error < 0 else 'above'} the forecast of {forecast.median:.3f}.{refused}"
+        ),
+    }
+
+
+def _split(forecast: Forecast) -> dict[str, Any]:
+    values = forecast.to_dict()
+    return {"observations": values.pop("observations"), "forecast": values}
+
+
+def _without_non_finite(value: Any) -> Any:
+    """The same values with NaN and infinities as None: JSON has no such numbers, and missing is missing."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _without_non_finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_non_finite(item) for item in value]
+    return value

@@ -1,0 +1,108 @@
+"""From single runs to the ladder's sizes: seeds averaged, their scatter pooled."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretell.core.errors import UserError
+from foretell.laws.records import Observation
+
+Vector = NDArray[np.float64]
+
+SAME_COMPUTE = 1.05  # sizes nearer than this factor are alternatives at one budget; the better one is the frontier
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The ladder, one entry a size, in order of compute.
+
+    Attributes:
+        flops, log_loss, seeds, params, tokens: arrays over sizes; ``log_loss`` is the mean over seeds of ln(loss).
+        labels: names for sentences.
+        squares, freedom: pooled sum of squared deviations of ln(loss) between seeds, and its degrees of freedom.
+        set_aside: sizes left out because another of the same compute did better.
+    """
+
+    flops: Vector
+    log_loss: Vector
+    seeds: Vector
+    params: Vector
+    tokens: Vector
+    labels: tuple[str, ...]
+    squares: float
+    freedom: int
+    set_aside: tuple[str, ...] = ()
+
+    @property
+    def x(self) -> Vector:
+        """ln(compute) relative to the largest rung: 0 at the top, negative below."""
+        return np.asarray(np.log(self.flops / self.flops[-1]))
+
+    @property
+    def seed_noise(self) -> float | None:
+        """Relative standard deviation between seeds, pooled over sizes; None where no size has two."""
+        return math.sqrt(self.squares / self.freedom) if self.freedom else None
+
+
+def check_observations(observations: Sequence[Observation]) -> None:
+    """Refuse rows that no law can use.
+
+    Raises:
+        UserError: naming the row (counted from 1), the field and the value.
+    """
+    if not observations:
+        raise UserError("There are no runs to forecast from; give at least three sizes with their flops and loss.")
+    for row, observation in enumerate(observations, start=1):
+        for field in ("flops", "loss", "params", "tokens"):
+            value = getattr(observation, field)
+            if value is None or not math.isfinite(value) or value <= 0:
+                name = f" ({observation.label})" if observation.label else ""
+                raise UserError(f"Run {row}{name}: {field} is {value}; a finite number above zero is needed.")
+
+
+def gather_sizes(observations: Sequence[Observation]) -> Sizes:
+    """Average the seeds of each size and keep, of several sizes at one compute, the best.
+
+    Raises:
+        UserError: for the rows :func:`check_observations` names.
+    """
+    check_observations(observations)
+    groups: dict[tuple[float, float, float], list[Observation]] = {}
+    for run in observations:
+        groups.setdefault((run.flops, run.params, run.tokens), []).append(run)
+    ordered = [groups[key] for key in sorted(groups)]
+    kept: list[list[Observation]] = []
+    set_aside: list[str] = []
+    for group in ordered:
+        if kept and group[0].flops < SAME_COMPUTE * kept[-1][0].flops:
+            worse, better = sorted((kept.pop(), group), key=_mean_log_loss, reverse=True)
+            set_aside.append(_name(worse))
+            kept.append(better)
+        else:
+            kept.append(group)
+    means = [_mean_log_loss(group) for group in kept]
+    squares = sum((math.log(run.loss) - mean) ** 2 for group, mean in zip(kept, means, strict=True) for run in group)
+    return Sizes(
+        flops=np.array([group[0].flops for group in kept], dtype=float),
+        log_loss=np.array(means),
+        seeds=np.array([len(group) for group in kept], dtype=float),
+        params=np.array([group[0].params for group in kept], dtype=float),
+        tokens=np.array([group[0].tokens for group in kept], dtype=float),
+        labels=tuple(_name(group) for group in kept),
+        squares=squares,
+        freedom=sum(len(group) - 1 for group in kept),
+        set_aside=tuple(set_aside),
+    )
+
+
+def _mean_log_loss(group: Sequence[Observation]) -> float:
+    return sum(math.log(run.loss) for run in group) / len(group)
+
+
+def _name(group: Sequence[Observation]) -> str:
+    return group[0].label or f"{group[0].flops:.2g} FLOPs"

@@ -1,0 +1,152 @@
+"""The decoder: a LLaMA-type Transformer for training and for cached decoding with the same attention.
+
+Tensor letters: see :mod:`foretell.model.config`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foretell.model.config import ModelConfig, count_parameters
+from foretell.model.parametrization import Parametrization
+from foretell.model.primitives import LinearCrossEntropy, RMSNorm, SwiGLU, rotary_angles, rotate
+
+
+@dataclass
+class KeyValueCache:
+    """Keys and values of the positions read so far, one pair a layer, each [B, K, context, E]."""
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    length: int = 0
+
+    @classmethod
+    def empty(cls, config: ModelConfig, rows: int, device: torch.device, dtype: torch.dtype) -> KeyValueCache:
+        """Room for ``rows`` sequences of ``config.context`` positions."""
+        shape = (rows, config.kv_heads, config.context, config.head_dim)
+        make = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(2 * config.depth)]
+        return cls(make[: config.depth], make[config.depth :])
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions and grouped queries."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        queries = config.heads * config.head_dim
+        self.qkv = nn.Linear(config.width, queries + 2 * config.kv_heads * config.head_dim, bias=False)
+        self.output = nn.Linear(queries, config.width, bias=False)
+        if config.qk_norm:
+            self.query_norm = RMSNorm(config.head_dim, config.norm_eps)
+            self.key_norm = RMSNorm(config.head_dim, config.norm_eps)
+        self.scale = Parametrization(config).attention_scale
+
+    def forward(self, x: Tensor, angles: Tensor, cache: KeyValueCache | None = None, layer: int = 0) -> Tensor:
+        """[B, T, D] to [B, T, D]; with a cache the T positions follow those already in it."""
+        rows, length, _ = x.shape
+        config = self.config
+        rotated = config.heads + config.kv_heads
+        heads = self.qkv(x).view(rows, length, rotated + config.kv_heads, config.head_dim)
+        if config.qk_norm:
+            query = rotate(self.query_norm(heads[:, :, : config.heads]), angles)
+            key = rotate(self.key_norm(heads[:, :, config.heads : rotated]), angles)
+        else:
+            query, key = rotate(heads[:, :, :rotated], angles).split((config.heads, config.kv_heads), dim=2)
+        query, key, value = (part.transpose(1, 2) for part in (query, key, heads[:, :, rotated:]))
+        mask = None
+        if cache is not None:
+            seen = cache.length + length
+            cache.keys[layer][:, :, cache.length : seen] = key
+            cache.values[layer][:, :, cache.length : seen] = value
+            key, value = cache.keys[layer][:, :, :seen], cache.values[layer][:, :, :seen]
+            if cache.length and length > 1:
+                mask = torch.ones(length, seen, dtype=torch.bool, device=x.device).tril(cache.length)
+        if config.kv_heads != config.heads:
+            group = config.heads // config.kv_heads
+            key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
+        causal = mask is None and length > 1
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal, scale=self.scale)
+        return self.output(mixed.transpose(1, 2).reshape(rows, length, -1))
+
+
+class Block(nn.Module):
+    """Pre-norm block: x + attention(norm x), then x + feed_forward(norm x)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(config.width, config.norm_eps)
+        self.attention = Attention(config)
+        self.feed_forward_norm = RMSNorm(config.width, config.norm_eps)
+        self.feed_forward = SwiGLU(config.width, config.ffn_width)
+
+    def forward(self, x: Tensor, angles: Tensor, cache: KeyValueCache | None = None, layer: int = 0) -> Tensor:
+        """[B, T, D] to [B, T, D]."""
+        x = x + self.attention(self.attention_norm(x), angles, cache, layer)
+        return x + self.feed_forward(self.feed_forward_norm(x))
+
+
+class Decoder(nn.Module):
+    """Token ids to logits over the next token."""
+
+    angles: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.width)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.norm = RMSNorm(config.width, config.norm_eps)
+        if not config.tied:
+            self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.output_scale = Parametrization(config).output_scale
+        self.register_buffer("angles", rotary_angles(config.context, config.head_dim, config.rope_theta), False)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """[V, D]: the head's own weights, or the embedding's where they are tied."""
+        return self.embedding.weight if self.config.tied else self.head.weight
+
+    def hidden(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """[B, T] ids to [B, T, D] normalised states; with a cache, ids continue what it holds."""
+        start = cache.length if cache else 0
+        angles = self.angles[:, start : start + ids.shape[1]]
+        x = self.embedding(ids)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, angles, cache, layer)
+        if cache is not None:
+            cache.length += ids.shape[1]
+        return self.norm(x)
+
+    def forward(self, ids: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """[B, T] ids to [B, T, V] logits."""
+        return F.linear(self.hidden(ids, cache), self.head_weight) * self.output_scale
+
+    def loss(self, ids: Tensor, labels: Tensor) -> Tensor:
+        """Summed cross-entropy in nats of [B, T] labels; positions labelled -100 count nothing."""
+        hidden = self.hidden(ids).flatten(0, 1)
+        total: Tensor = LinearCrossEntropy.apply(hidden, self.head_weight, labels.flatten(), self.output_scale)
+        return total
+
+
+def build_decoder(config: ModelConfig, seed: int = 0, device: torch.device | str = "cpu") -> Decoder:
+    """Build and initialise a decoder, and assert its parameters against the count from the shape.
+
+    On the meta device nothing is allocated or initialised, so that any size can be checked.
+    """
+    with torch.device("meta"):
+        model = Decoder(config)
+    counted = sum(parameter.numel() for parameter in model.parameters())
+    expected = count_parameters(config).total
+    if counted != expected:
+        raise AssertionError(f"the built model has {counted} parameters and its config says {expected}")
+    if torch.device(device).type == "meta":
+        return model
+    model = model.to_empty(device=device)
+    model.angles = rotary_angles(config.context, config.head_dim, config.rope_theta).to(device)
+    Parametrization(config).initialise(model, seed)
+    return model

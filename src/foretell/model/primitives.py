@@ -1,0 +1,108 @@
+"""The small parts that every Transformer here is made of. Tensor letters: see :mod:`foretell.model.config`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+IGNORED = -100  # label of a position that predicts nothing
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square normalisation over the last dimension with a gain (Zhang & Sennrich 2019)."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] to [..., D]."""
+        return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
+
+
+class SwiGLU(nn.Module):
+    """Gated feed-forward layer: down(silu(gate x) * up x) (Shazeer 2020)."""
+
+    def __init__(self, width: int, ffn_width: int) -> None:
+        super().__init__()
+        self.gate = nn.Linear(width, ffn_width, bias=False)
+        self.up = nn.Linear(width, ffn_width, bias=False)
+        self.down = nn.Linear(ffn_width, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] to [..., D]."""
+        return self.down(F.silu(self.gate(x)) * self.up(x))
+
+
+def rotary_angles(context: int, head_dim: int, theta: float) -> Tensor:
+    """Cosines and sines of rotary positions (Su et al. 2021).
+
+    Returns:
+        [2, T, 1, E/2] float32: cosines first, sines second; broadcasts over heads.
+    """
+    frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    angles = torch.outer(torch.arange(context, dtype=torch.float64), frequencies)
+    return torch.stack((angles.cos(), angles.sin())).unsqueeze(2).float()
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Rotate the pairs (x_i, x_{i+E/2}) by their position's angle: the half-split layout of Hugging Face's Llama.
+
+    Args:
+        x: [B, T, heads, E].
+        angles: [2, T, 1, E/2], the rows of :func:`rotary_angles` for these positions.
+    """
+    cosine, sine = angles[0], angles[1]
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
+
+
+class LinearCrossEntropy(torch.autograd.Function):
+    """Head and cross-entropy in one: the [tokens, V] logits exist for one chunk at a time and are never stored.
+
+    The gradient is computed in the forward pass, where the chunk's logits are still in the cache, and scaled in the
+    backward pass. Saves memory on large vocabularies and, on CPU, several passes over the logits.
+    """
+
+    CHUNK = 1024
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, scale: float) -> Tensor:
+        """Summed loss in nats of [tokens, D] hidden states under [V, D] head weights and [tokens] labels."""
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        needs_gradient = any(ctx.needs_input_grad[:2])
+        gradient_hidden = torch.empty_like(hidden) if needs_gradient else None
+        gradient_weight = torch.zeros_like(weight) if needs_gradient else None
+        for start in range(0, hidden.shape[0], LinearCrossEntropy.CHUNK):
+            part = slice(start, start + LinearCrossEntropy.CHUNK)
+            x, label = hidden[part], labels[part]
+            counts = (label != IGNORED).unsqueeze(1)
+            index = label.clamp(min=0).unsqueeze(1)
+            logits = (x @ weight.t()).float()
+            if scale != 1.0:
+                logits.mul_(scale)
+            logits.sub_(logits.amax(dim=1, keepdim=True))
+            target = logits.gather(1, index)
+            normaliser = logits.exp_().sum(dim=1, keepdim=True)
+            total += ((normaliser.log() - target) * counts).sum()
+            if gradient_hidden is None or gradient_weight is None:
+                continue
+            # d loss / d logits = softmax - one_hot, zero on ignored rows
+            logits.mul_(counts * scale / normaliser)
+            logits.scatter_add_(1, index, -scale * counts.to(logits.dtype))
+            gradient = logits.to(hidden.dtype)
+            torch.mm(gradient, weight, out=gradient_hidden[part])
+            gradient_weight.addmm_(gradient.t(), x)
+        if needs_gradient:
+            ctx.save_for_backward(gradient_hidden, gradient_weight)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradient: Any) -> tuple[Tensor, Tensor, None, None]:
+        """Scale the stored gradients by the incoming scalar."""
+        gradient_hidden, gradient_weight = ctx.saved_tensors
+        return gradient_hidden * gradient[0], gradient_weight * gradient[0], None, None

@@ -1,0 +1,293 @@
+"""The stages of a run, in order; each leaves a record and is passed over where the record is there."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from foretell.core.errors import ForecastRefusedError, UserError
+from foretell.core.files import read_json, require_space, write_json
+from foretell.core.hardware import available_cores, default_device, environment, matmul_peak
+from foretell.core.progress import duration, say
+from foretell.data.corpus import freeze_corpus
+from foretell.data.records import read_documents
+from foretell.data.tokenizer import Tokenizer, train_tokenizer
+from foretell.data.tokens import tokenize_corpus
+from foretell.infer.generate import generate_text
+from foretell.ladder.jobs import job_folder, run_jobs
+from foretell.ladder.plan import Plan, make_plan, plan_record
+from foretell.ladder.records import ladder_observations
+from foretell.ladder.tuning import choose_learning_rate
+from foretell.laws.forecast import forecast
+from foretell.laws.records import Forecast
+from foretell.laws.registry import load_registered, register, registered_forecast, score
+from foretell.model.hf import load_hf, save_hf
+from foretell.recipes.config import Recipe
+from foretell.recipes.workspace import Workspace
+from foretell.report.figures import write_forecast_svg
+from foretell.report.page import write_report
+from foretell.train.config import RunSettings
+from foretell.train.display import Display
+from foretell.train.interrupt import graceful_stop
+from foretell.train.loop import Trainer, recorded_result, trained_model
+
+LONGEST_SAMPLE_PROMPT = 200  # characters
+
+
+def plan_of(recipe: Recipe) -> Plan:
+    """The plan that a recipe asks for; reads no data.
+
+    Raises:
+        UserError: where the target is too small for its ladder.
+    """
+    return make_plan(
+        recipe.model, recipe.target, recipe.ladder, recipe.training, recipe.tokenizer.vocab_size, recipe.seed
+    )
+
+
+class Pipeline:
+    """One recipe carried out in its run directory."""
+
+    def __init__(self, recipe: Recipe, workspace: Workspace, anyway: bool) -> None:
+        self.recipe, self.workspace, self.anyway = recipe, workspace, anyway
+        self.plan = plan_of(recipe)
+        self.path = workspace.path
+
+    def run(self) -> dict[str, Any]:
+        """All stages; returns the score.
+
+        Raises:
+            ForecastRefusedError: when the ladder cannot carry the forecast, unless ``anyway``.
+            InterruptedRunError: on SIGTERM or Ctrl-C; the same call goes on.
+            UserError: for anything the user has to put right.
+        """
+        self.environment()
+        self.once("corpus/summary.json", "Corpus: reading, filtering and freezing documents", self.corpus)
+        self.once("tokenizer/tokenizer.json", "Tokenizer", self.tokenizer)
+        self.once("tokens/index.json", "Tokens", self.tokens)
+        self.check_size()
+        self.once("ladder/tuning.json", "Ladder: tuning the learning rate on the smallest rungs", self.tune)
+        self.once("ladder/rungs.json", "Ladder: training the rungs", self.rungs)
+        self.once("forecast.json", "Forecast", self.forecast)
+        self.stand_by_forecast()
+        self.once("target/result.json", "Target", self.target)
+        self.once("score.json", "Score", self.score)
+        self.once("samples.json", "Samples", self.samples)
+        return self.report()
+
+    def once(self, record: str, title: str, stage: Callable[[], None]) -> None:
+        """Carry out a stage whose last act is to write ``record``, unless it is there."""
+        if not self.path(record).exists():
+            with self.workspace.stage(record.split("/")[0] if "ladder" not in record else record[:-5], title):
+                stage()
+
+    def environment(self) -> None:
+        """Measure the machine once and record the plan with its price."""
+        path = self.path("environment.json")
+        if not path.exists():
+            device = default_device()
+            dtype = torch.bfloat16 if self.recipe.training.precision == "bfloat16" else torch.float32
+            write_json(path, environment() | {"matmul_peak": matmul_peak(device, dtype), "threads": available_cores()})
+        self.peak: float = read_json(path)["matmul_peak"]
+        if not self.path("plan.json").exists():
+            record = plan_record(self.plan, self.peak, available_cores())
+            require_space(self.workspace.folder, record["price"]["disk_bytes"], "this plan")
+            write_json(self.path("plan.json"), record)
+
+    @property
+    def data(self) -> str:
+        """Digest of the tokens."""
+        return str(read_json(self.path("tokens", "index.json"))["digest"])
+
+    def corpus(self) -> None:
+        """Freeze as much text as the target needs."""
+        # A byte-level BPE of V tokens writes about 0.24 log2(V) bytes a token; a quarter more is for safety.
+        wanted = self.plan.target.tokens * 0.3 * math.log2(self.recipe.tokenizer.vocab_size)
+        config = self.recipe.corpus.model_copy(update={"max_bytes": min(self.recipe.corpus.max_bytes, int(wanted))})
+        summary = freeze_corpus(config, self.recipe.seed, self.path("corpus"))
+        for split, counts in summary["splits"].items():
+            say(f"  {split}: {counts['documents']:,} documents, {counts['bytes'] / 1e6:.1f} MB")
+
+    def tokenizer(self) -> None:
+        """Train the tokenizer on the training side, or take the one named."""
+        train_tokenizer(self.path("corpus"), self.recipe.tokenizer, self.path("tokenizer"))
+
+    def tokens(self) -> None:
+        """Write the token shards."""
+        tokenizer = Tokenizer.from_file(self.path("tokenizer", "tokenizer.json"))
+        index = tokenize_corpus(self.path("corpus"), tokenizer, self.path("tokens"))
+        counts = index["splits"]["train"]
+        say(f"  {counts['tokens'] / 1e6:.1f} million tokens, {counts['bytes'] / counts['tokens']:.2f} bytes each")
+
+    def check_size(self) -> None:
+        """Refuse a corpus that the target would have to read too often; say when it is read more than once."""
+        available = read_json(self.path("tokens", "index.json"))["splits"]["train"]["tokens"]
+        needed, limit = self.plan.target.tokens, self.recipe.target.max_epochs
+        if needed > limit * available:
+            raise UserError(
+                f"The corpus is too small for the plan: {available:,} training tokens, and target.flops "
+                f"{self.recipe.target.flops:.3g} asks for {needed:,}, {needed / available:.1f} epochs where "
+                f"target.max_epochs allows {limit:g}. Add text to corpus.sources or lower target.flops."
+            )
+        if needed > available:
+            say(f"[yellow]  The target reads its corpus {needed / available:.1f} times; rungs read less.[/yellow]")
+
+    def jobs(self, settings: list[RunSettings], title: str) -> list[dict[str, Any]]:
+        """Train small runs side by side."""
+        processes = self.recipe.ladder.processes or available_cores()
+        return run_jobs(settings, self.path("tokens"), self.path("ladder", "runs"), processes, self.peak, title)
+
+    def tune(self) -> None:
+        """Choose the base learning rate."""
+        by_rate = self.plan.tuning_runs(self.data)
+        results = iter(self.jobs([run for runs in by_rate.values() for run in runs], "tuning"))
+        losses = {rate: [loss_of(next(results)) for _ in runs] for rate, runs in by_rate.items()}
+        record = choose_learning_rate(losses)
+        say(f"  {record['sentence']}")
+        write_json(self.path("ladder", "tuning.json"), record)
+
+    @property
+    def base_rate(self) -> float:
+        """The tuned base learning rate."""
+        return float(read_json(self.path("ladder", "tuning.json"))["chosen"])
+
+    def rungs(self) -> None:
+        """Train every rung and seed."""
+        runs = self.plan.rung_runs(self.base_rate, self.data)
+        results = self.jobs(runs, "rungs")
+        diverged = [result["diverged"] for result in results if "diverged" in result]
+        if diverged:
+            raise UserError(f"A rung diverged: {diverged[0]} Lower ladder.learning_rates.")
+        folders = [job_folder(self.path("ladder", "runs"), run).name for run in runs]
+        record = [{**result, "folder": folder} for result, folder in zip(results, folders, strict=True)]
+        write_json(self.path("ladder", "rungs.json"), record)
+
+    def forecast(self) -> None:
+        """Forecast the target's loss and seal it."""
+        made = forecast(
+            ladder_observations(self.workspace.folder), self.plan.target.flops, level=self.recipe.forecast.level
+        )
+        context = {
+            "recipe_digest": self.recipe.digest(),
+            "plan": read_json(self.path("plan.json")),
+            "learning_rate": self.base_rate,
+            "target_config_hash": self.target_settings().digest(),
+            "ladder": read_json(self.path("ladder", "rungs.json")),
+            "environment": read_json(self.path("environment.json")),
+            "corpus_digest": read_json(self.path("corpus", "summary.json"))["digest"],
+        }
+        register(self.path("forecast.json"), made, context)
+
+    def stand_by_forecast(self) -> None:
+        """Show the sealed forecast; stop before the target if the ladder cannot carry it.
+
+        Raises:
+            ForecastRefusedError: with the reasons, unless ``anyway``.
+        """
+        registered = load_registered(self.path("forecast.json"))
+        made = registered_forecast(registered)
+        self.figure(registered)
+        if not self.path("target", "result.json").exists():
+            say(f"  {made.sentence}")
+            for finding in made.findings:
+                say(f"  [yellow]{finding.severity}: {finding.sentence}[/yellow]")
+            say(f"  sealed as {registered['sha256'][:16]} at {registered['created']} in {self.path('forecast.json')}")
+        if made.refused:
+            reasons = [finding.sentence for finding in made.findings if finding.severity == "refusal"]
+            record = self.path("refusal.json")
+            anyway = self.anyway or (record.exists() and read_json(record)["anyway"])
+            write_json(record, {"sentences": reasons, "anyway": anyway})
+            if not anyway:
+                self.report()
+                raise ForecastRefusedError(
+                    f"This ladder cannot carry this forecast: {' '.join(reasons)} The target was not started; "
+                    "--anyway goes on and records the refusal."
+                )
+
+    def figure(self, registered: dict[str, Any]) -> None:
+        """Draw forecast.svg, with the outcome where there is one."""
+        counts = read_json(self.path("tokens", "index.json"))["splits"]["heldout"]
+        outcome = read_json(self.path("score.json")) if self.path("score.json").exists() else None
+        write_forecast_svg(self.path("forecast.svg"), registered, outcome, counts["bytes"] / counts["words"])
+
+    def target_settings(self) -> RunSettings:
+        """The target in full."""
+        return self.plan.target_run(self.base_rate, self.data)
+
+    def target(self) -> None:
+        """Train the target against its sealed forecast, then export it."""
+        registered = load_registered(self.path("forecast.json"))
+        settings = self.target_settings()
+        if registered["context"]["target_config_hash"] != settings.digest():
+            raise UserError(f"{self.path('forecast.json')} was registered for another target; choose another --output.")
+        made: Forecast = registered_forecast(registered)
+        size = self.plan.target
+        say(f"  width {size.model.width}, {size.tokens / 1e6:.1f} million tokens, {size.flops:.3g} FLOPs, "
+            f"about {duration(read_json(self.path('plan.json'))['price']['target_seconds'])}")  # fmt: skip
+        if recorded_result(self.path("target"), settings) is None:
+            display = Display("target", f"{made.median:.3f} [{made.low:.3f}, {made.high:.3f}]")
+            Trainer(settings, self.path("tokens"), self.path("target"), peak=self.peak, display=display).run()
+
+    def score(self) -> None:
+        """Export the model and hold its held-out loss against the forecast."""
+        settings = self.target_settings()
+        model_folder = self.path("model")
+        save_hf(trained_model(self.path("target"), settings), model_folder)
+        Tokenizer.from_file(self.path("tokenizer", "tokenizer.json")).save(model_folder)
+        result = read_json(self.path("target", "result.json"))
+        registered = load_registered(self.path("forecast.json"))
+        scored = score(registered, result["heldout"]["bits_per_byte"], {"target": result["config_hash"]})
+        write_json(self.path("score.json"), scored)
+        self.figure(registered)
+        say(f"  {scored['sentence']}")
+
+    def samples(self) -> None:
+        """Let the model write a few texts for the report."""
+        config = self.recipe.samples
+        prompts = list(config.prompts) or self.heldout_openings(config.count)
+        tokenizer = Tokenizer.from_file(self.path("tokenizer", "tokenizer.json"))
+        model = load_hf(self.path("model"))
+        options = {"tokens": config.tokens, "temperature": config.temperature}
+        write_json(self.path("samples.json"), [
+            {"prompt": prompt, "text": "".join(generate_text(model, tokenizer, prompt, seed=index, **options)),
+             "temperature": config.temperature, "seed": index}
+            for index, prompt in enumerate(prompts)
+        ])  # fmt: skip
+
+    def heldout_openings(self, count: int) -> list[str]:
+        """First lines of held-out documents."""
+        openings: list[str] = []
+        for document in read_documents(self.path("corpus"), ["text"], "heldout"):
+            if len(openings) == count:
+                break
+            opening = document["text"][:LONGEST_SAMPLE_PROMPT]
+            openings.append(opening[: opening.rfind("\n") + 1] or opening)
+        return openings
+
+    def report(self) -> dict[str, Any]:
+        """Write report.html from the records."""
+        page = write_report(self.workspace.folder)
+        say(f"[bold]Report:[/bold] {page}")
+        return read_json(self.path("score.json")) if self.path("score.json").exists() else {}
+
+
+def run_recipe(recipe: Recipe, *, anyway: bool = False) -> dict[str, Any]:
+    """Carry out a recipe, or go on with it, in ``recipe.output``.
+
+    Raises:
+        UserError: see :meth:`Pipeline.run`.
+    """
+    workspace = Workspace(recipe)
+    try:
+        with graceful_stop():
+            return Pipeline(recipe, workspace, anyway).run()
+    finally:
+        workspace.close()
+
+
+def loss_of(result: dict[str, Any]) -> float:
+    """Held-out bits per byte of a result; not finite where the run diverged."""
+    return math.inf if "diverged" in result else float(result["heldout"]["bits_per_byte"])
