@@ -109,6 +109,10 @@ def build_ladder(folder: Path, rungs: int = len(WIDTHS), name: str = "laptop", h
             loss = law(flops) * (1 + noise.gauss(0, 0.004))
             record = result(width, flops, seed, "rung", loss, START + 60 + width)
             write_json(folder / f"ladder/runs/w{width}-s{seed}/result.json", record)
+    if rungs == len(WIDTHS):
+        files = sorted(folder.glob("ladder/runs/w*/result.json"))
+        results = [json.loads(file.read_text()) | {"folder": file.parent.name} for file in files]
+        write_json(folder / "ladder/rungs.json", results)
     candidates = []
     for rate in (2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2):
         losses = [
@@ -229,7 +233,8 @@ def build_target(folder: Path, share: float = 1.0, outcome: float | None = None)
                         "learning_rate": 8e-3 * (1 - done), "grad_norm": 0.4, "tokens_per_second": 8000.0,
                         "flops_per_second": 9e10})  # fmt: skip
         if step % max(1, planned["steps"] // 15) == 0 or step == planned["steps"]:
-            records.append({"kind": "eval", **common, "bits_per_byte": loss, "bits_per_word": loss * BYTES / WORDS})
+            records.append({"kind": "eval", **common, "bits_per_byte": loss, "bits_per_word": loss * BYTES / WORDS,
+                            "whole": step == planned["steps"]})  # fmt: skip
         if step == 300:
             records.append(
                 {"kind": "guard", "time": common["time"], "step": step, "verdict": "skip", "reason": "spike"}

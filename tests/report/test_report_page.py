@@ -86,6 +86,12 @@ def complete_page(complete: Path) -> Page:
     return report(complete)
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave matplotlib's part out where a test is about the text."""
+    monkeypatch.setattr("foretell.report.drawing._render", lambda *_: "<svg><g/></svg>")
+
+
 def copy_of(folder: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(folder, tmp_path / "copy"))
 
@@ -148,6 +154,7 @@ def test_numbers_are_those_of_the_records(complete_page):
     assert "The largest rung used 1/210 of the target's compute" in text and "the smallest 1/5,000" in text
     ladder_flops = 3 * TARGET_FLOPS * sum(1 / n for n in (5000, 2200, 1000, 450, 210)) + 20 * 2e9
     assert f"cost {100 * ladder_flops / TARGET_FLOPS:.1f} % of the target's compute and 2m20s of time" in text
+    assert "the last one all of it" in text
     assert "2,883,584" in text and f"{TOKENS:,}" in text and SEAL in text
     assert "registered at 2026-01-05 08:05:00 UTC, 1.0s before the target's training began" in text
     assert "assumed: 20 W for the machine and 15 W for each of 2 cores in use" in text
@@ -171,6 +178,7 @@ def test_numbers_are_those_of_the_records(complete_page):
         ("ladder/tuning.json", "sentence", "Tuned by hand.", "Tuned by hand."),
     ],
 )
+@pytest.mark.usefixtures("undrawn")
 def test_a_changed_record_changes_the_page(file, key, value, shown, complete, complete_page, tmp_path):
     folder = copy_of(complete, tmp_path)
     edit(folder / file, key, value)
@@ -178,6 +186,7 @@ def test_a_changed_record_changes_the_page(file, key, value, shown, complete, co
     assert shown in report(folder).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_text_from_data_stays_text(tmp_path):
     page = report(build_complete(tmp_path / "run", hostile=True))
     assert [tag for tag, _ in page.tags if tag in ("img", "iframe")] == []
@@ -190,6 +199,7 @@ def test_text_from_data_stays_text(tmp_path):
 
 
 @pytest.mark.parametrize("path", [path for path in RECORD_FILES if path != "recipe.yaml"])
+@pytest.mark.usefixtures("undrawn")
 def test_each_record_may_be_missing(path, complete, tmp_path):
     folder = copy_of(complete, tmp_path)
     (folder / path).unlink(missing_ok=True)
@@ -198,6 +208,7 @@ def test_each_record_may_be_missing(path, complete, tmp_path):
     assert f"{path} (not there)" in page.text or "; not there" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_missing_figures_are_named_and_never_zero(complete, tmp_path):
     folder = copy_of(complete, tmp_path)
     for key in ("joules", "peak_share", "tokens_per_second", "seconds"):
@@ -216,6 +227,7 @@ def test_a_bare_run_says_what_is_not_there(tmp_path):
     assert not re.search(r">\s*0(\.0+)?\s*<", page.raw.split("<main>")[1].split('id="settings"')[0])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_refused_run_gives_its_reasons_once(tmp_path):
     page = report(build_refused(tmp_path / "run"))
     assert "Refused: the ladder cannot carry this forecast" in page.text
@@ -223,6 +235,7 @@ def test_a_refused_run_gives_its_reasons_once(tmp_path):
     assert "for the record only" in page.text and "The target has not been trained." in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_interrupted_target_shows_how_far_it_came(tmp_path):
     page = report(build_interrupted(tmp_path / "run"))
     assert re.search(r"The target is unfinished: 1\.58 million of 3\.94 million \(40\.0 %\) tokens trained", page.text)
@@ -230,6 +243,7 @@ def test_an_interrupted_target_shows_how_far_it_came(tmp_path):
     assert "The outcome is not measured yet" in page.text and "Training of the target" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_unfinished_ladder_lists_what_is_planned(tmp_path):
     page = report(build_ladder(tmp_path / "run", rungs=2))
     assert "6 rung runs finished, 9 rung runs of the plan to go" in page.text
@@ -237,12 +251,14 @@ def test_an_unfinished_ladder_lists_what_is_planned(tmp_path):
     assert "No forecast is registered" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_forecast_dated_after_the_start_does_not_count(complete, tmp_path):
     folder = copy_of(complete, tmp_path)
     edit(folder / "forecast.json", "created_unix", START + 401.0)
     assert "1m40s after the target's training began: it does not count as a forecast" in report(folder).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_diverged_run_is_named_as_such(tmp_path):
     folder = build_ladder(tmp_path / "run")
     write_json(folder / "ladder/runs/x/result.json", {
@@ -254,6 +270,7 @@ def test_a_diverged_run_is_named_as_such(tmp_path):
     assert "Diverged: 0.064" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_many_projects_stay_a_readable_page(tmp_path):
     folder = build_forecast(build_ladder(tmp_path / "run"))
     names = [f"document {number}" for number in range(20_000)]
@@ -265,6 +282,7 @@ def test_many_projects_stay_a_readable_page(tmp_path):
     assert "The 300 largest of 20,000 projects" in page.text and "and 19,988 more" in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_citations_carry_name_version_and_seal(tmp_path):
     folder = build_forecast(build_ladder(tmp_path / "run", name="50% of R&D_{x}"))
     page = report(folder)

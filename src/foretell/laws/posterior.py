@@ -62,7 +62,7 @@ class Mixture:
         """The ``probability`` quantile of ln(loss) at every point, shape (points,), by bisection."""
         low = (self.means - 9 * self.deviations).min(axis=0)
         high = (self.means + 9 * self.deviations).max(axis=0)
-        for _ in range(32):
+        for _ in range(27):
             middle = (low + high) / 2
             below = ndtr((middle - self.means) / self.deviations).mean(axis=0) < probability
             low, high = np.where(below, middle, low), np.where(below, high, middle)
@@ -98,7 +98,7 @@ def _shapes(sizes: Sizes, prior: Prior, bits_per_byte: bool) -> tuple[Matrix, Ve
     if bits_per_byte and prior.offset_bits < share * top:
         share, factor = prior.offset_bits / top, prior.offset_bits_factor
     shares = np.minimum(_lognormal_points(share, factor, 16), LARGEST_SHARE)
-    exponents = np.geomspace(0.015, 0.9, 72)
+    exponents = np.geomspace(0.015, 0.9, 56)
     exponent_weights = -0.5 * (np.log(exponents / prior.exponent) / math.log(prior.exponent_factor)) ** 2
     strengths = prior.transition_strength * ndtri(0.5 + (np.arange(4) + 0.5) / 8)
     transitions = [(0.0, 0.0), *itertools.product(TRANSITION_ONSETS, strengths)]
@@ -129,18 +129,12 @@ def infer(sizes: Sizes, points: Vector, *, bits_per_byte: bool, prior: Prior | N
     residuals = sizes.log_loss - _curves(shapes, sizes.x, slope)
     scales, scale_weights = _scales(sizes, prior)
     drift = slope**2 * drift_covariance(sizes.x, sizes.x, prior.ell)
-    log_weights = np.empty((len(scales), len(shapes)))
-    solved = [_solve(scale, drift, sizes) for scale in scales]
-    for row, (precision, log_norm) in enumerate(solved):
-        level_precision = precision.sum(axis=1)
-        total = level_precision.sum()
-        projected = precision - np.outer(level_precision, level_precision) / total
-        misfit = np.einsum("ij,ij->i", residuals @ projected, residuals)
-        log_weights[row] = shape_weights + scale_weights[row] - 0.5 * misfit + log_norm - 0.5 * math.log(total)
-    weights = np.exp(log_weights - log_weights.max())
-    weights /= weights.sum()
+    precisions = np.asarray(np.linalg.inv(_covariances(scales, drift, sizes)), dtype=np.float64)
+    log_weights = _misfit_evidence(residuals, precisions) + scale_weights[:, None] + shape_weights[None, :]
+    log_weights -= log_weights.max()
+    weights = np.exp(log_weights, out=log_weights)
     chosen_scale, chosen_shape = np.unravel_index(_systematic(weights.ravel(), COMPONENTS), weights.shape)
-    return _predict(sizes, points, prior, slope, shapes[chosen_shape], scales, chosen_scale, solved)
+    return _predict(sizes, points, prior, slope, shapes[chosen_shape], scales, chosen_scale, precisions)
 
 
 def _scales(sizes: Sizes, prior: Prior) -> tuple[Matrix, Vector]:
@@ -152,7 +146,7 @@ def _scales(sizes: Sizes, prior: Prior) -> tuple[Matrix, Vector]:
     kappa = prior.kappa + (rise.certainty * rise.relative if rise else 0.0)
     grids = [
         np.geomspace(0.001, 0.05, 9),
-        np.geomspace(0.001, 0.03, 5),
+        np.geomspace(0.001, 0.03, 4),
         _lognormal_points(kappa, prior.kappa_factor, 5),
     ]
     scales = np.array(list(itertools.product(*grids)))
@@ -163,11 +157,26 @@ def _scales(sizes: Sizes, prior: Prior) -> tuple[Matrix, Vector]:
     return scales, weights + seeds
 
 
-def _solve(scale: Vector, drift: Matrix, sizes: Sizes) -> tuple[Matrix, float]:
-    """Inverse covariance of the sizes' noise and drift, and -ln(determinant) / 2."""
-    sigma, tau, kappa = scale
-    covariance = kappa**2 * drift + np.diag(sigma**2 / sizes.seeds + tau**2)
-    return np.linalg.inv(covariance), -0.5 * float(np.linalg.slogdet(covariance)[1])
+def _covariances(scales: Matrix, drift: Matrix, sizes: Sizes) -> Matrix:
+    """Covariance of the sizes' noise and drift for every row of ``scales``, shape (scales, sizes, sizes)."""
+    sigma, tau, kappa = (column[:, None, None] for column in scales.T)
+    return np.asarray(kappa**2 * drift + np.eye(len(sizes.seeds)) * (sigma**2 / sizes.seeds + tau**2))
+
+
+def _misfit_evidence(residuals: Matrix, precisions: Matrix) -> Matrix:
+    """Log-likelihood of every shape under every scale, with m integrated out, shape (scales, shapes).
+
+    The quadratic forms of all pairs are one matrix product over the residuals' pairwise products.
+    """
+    pull = precisions.sum(axis=2)
+    total = pull.sum(axis=1)
+    projected = precisions - pull[:, :, None] * pull[:, None, :] / total[:, None, None]
+    centred = residuals - residuals.mean(axis=1, keepdims=True)  # changes nothing but rounding: m is free
+    row, column = np.triu_indices(residuals.shape[1])
+    doubled = projected[:, row, column] * np.where(row == column, 1.0, 2.0)
+    misfit = doubled @ (centred[:, row] * centred[:, column]).T
+    log_norm = np.linalg.slogdet(precisions)[1] - np.log(total)
+    return np.asarray(0.5 * (log_norm[:, None] - misfit))
 
 
 def _systematic(weights: Vector, count: int) -> NDArray[np.intp]:
@@ -184,7 +193,7 @@ def _predict(
     shapes: Matrix,
     scales: Matrix,
     chosen: NDArray[np.intp],
-    solved: list[tuple[Matrix, float]],
+    precisions: Matrix,
 ) -> Mixture:
     """Condition each chosen component on the ladder and evaluate it at ``points``."""
     across = slope**2 * drift_covariance(points, sizes.x, prior.ell)
@@ -196,7 +205,7 @@ def _predict(
     for row in np.unique(chosen):
         here = chosen == row
         sigma, tau, kappa = scales[row]
-        precision = solved[row][0]
+        precision = precisions[row]
         level_precision = precision.sum(axis=1)
         level[here] = residuals[here] @ level_precision / level_precision.sum()
         gain = kappa**2 * across @ precision

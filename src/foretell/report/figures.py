@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from foretell.core.files import write_atomic
 from foretell.report.drawing import INK, LAW, OUTCOME, PAPER, RUNG, inline_svg, is_narrow, standalone_svg
 from foretell.report.series import ForecastSeries, LossSeries, TuningSeries, forecast_series
-from foretell.report.wording import bits, compute_tick, count, fraction, percent, plain, plural
+from foretell.report.wording import bits, compute_tick, count, fraction, percent, plain, plural, short
 
 # Width and height in points, with the same text size: one for screens, one for telephones.
 WIDE = (520, 310)
@@ -99,9 +99,12 @@ def _draw_forecast(axes: Axes, series: ForecastSeries) -> None:
             label="rungs",
         )  # fmt: skip
     if series.median is not None and series.low is not None and series.high is not None:
-        axes.plot([1.0, 1.0], [series.low, series.high], "_-", color=LAW, markersize=11, linewidth=1.8,
-                  markeredgewidth=1.8, label="forecast")  # fmt: skip
-        axes.plot([1.0], [series.median], "_", color=LAW, markersize=15, markeredgewidth=1.8)
+        # Never below zero: a record whose median lies outside its interval is drawn as it stands.
+        reach = [[max(0.0, series.median - series.low)], [max(0.0, series.high - series.median)]]
+        axes.errorbar(
+            [1.0], [series.median], yerr=reach, fmt="_", markersize=11, color=LAW, capsize=5, elinewidth=1.8,
+            markeredgewidth=1.8, label="forecast",
+        )  # fmt: skip
     if series.outcome is not None:
         axes.plot([1.0], [series.outcome], "D", markersize=8, color=OUTCOME, markeredgecolor=PAPER, label="outcome")
     low = min([rung.compute for rung in series.rungs] + list(series.band.compute if series.band else []) + [0.1])
@@ -172,7 +175,7 @@ def _draw_loss(axes: Axes, series: LossSeries, forecast: ForecastSeries | None) 
     axes.set_xlim(0, end * 1.02)
     axes.set_ylim(*loss_limits(series, forecast))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND_STEPS))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
     axes.set_xlabel("training tokens")
     axes.set_ylabel("bits per byte")

@@ -142,7 +142,9 @@ def _outcome(run: Run) -> Iterator[Finding]:
             sentence += f", {name} {bits(low * scale)} to {bits(high * scale)} {unit_name(factor)}"
         source = "forecast.json"
         if outcome is None:
-            yield Finding(f"{sentence}. The outcome is not measured yet.", source, "missing")
+            refused = run.refusal and not run.refusal.flag("anyway")
+            open_end = "It is for the record only." if refused else "The outcome is not measured yet."
+            yield Finding(f"{sentence}. {open_end}", source, "missing")
             return
         inside, error = run.score.flag("inside"), run.score.number("relative_error")
         sentence += f"; the trained model reached {_both_units(outcome, factor)}"

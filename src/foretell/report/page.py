@@ -94,6 +94,7 @@ def _context(run: Run) -> dict[str, Any]:
         "unit": "bits per byte" if run.bytes_per_word() is None else "bits per word",
         "bytes_per_word": run.bytes_per_word(),
         "training_began": training_began(run),
+        "partial_evaluations": any(record.get("whole") is False for record in run.of_kind("eval")),
         "guard_events": run.of_kind("guard"),
         "diverged": [wording.plain(rate) for rate in tuning_series(run.tuning).diverged],
         "tables": {

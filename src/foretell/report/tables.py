@@ -152,7 +152,7 @@ def _result_row(result: Record, target: float | None) -> list[Cell]:
         for unit in ("byte", "word")
     )
     return [
-        Cell(f"target, {name}" if role == "target" else name, relative_link(result.path)),
+        Cell("target" if role == "target" else name, relative_link(result.path)),
         cell(result.number("parameters.total"), short),
         cell(result.number("tokens"), short),
         cell(result.number("flops"), scientific),

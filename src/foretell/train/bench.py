@@ -1,0 +1,153 @@
+"""``foretell bench train``: a training step against transformers' Llama, side by side in one run, interleaved.
+
+Each peer lives in its own process with all cores and takes one step when told to, in turn, so that a drift of the
+machine's speed touches all alike. Same shape, batch, optimizer (fused AdamW), clipping and data; medians.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
+from typing import Any
+
+import torch
+
+from foretell.core.errors import UserError
+from foretell.core.hardware import available_cores, default_device, environment, matmul_peak
+from foretell.model.config import ModelConfig, ffn_width_for, training_flops_per_token
+from foretell.model.decoder import build_decoder
+from foretell.model.hf import config_to_hf
+from foretell.train.config import RunSettings
+from foretell.train.execution import has_compiler
+from foretell.train.objective import next_token
+from foretell.train.optimizer import build_optimizer
+
+ROWS, CONTEXT, DEPTH, VOCABULARY, HEAD_DIM = 16, 256, 3, 1024, 64
+WARMUP_STEPS = 3
+PEERS = ("foretell", "foretell-eager", "transformers")
+
+
+def bench_model(width: int) -> ModelConfig:
+    """The shape that is timed: LLaMA-type, depth 3, head dimension 64 as in SmolLM2-135M, vocabulary of 1,024."""
+    if width < HEAD_DIM or width % HEAD_DIM:
+        raise UserError(f"--widths is {width}: a multiple of {HEAD_DIM} is expected.")
+    heads = width // HEAD_DIM
+    return ModelConfig(vocab_size=VOCABULARY, width=width, depth=DEPTH, heads=heads, kv_heads=heads, head_dim=HEAD_DIM,
+                       ffn_width=ffn_width_for(width), context=CONTEXT)  # fmt: skip
+
+
+def _foretell_step(width: int, compiled: bool) -> Callable[[], None]:
+    settings = RunSettings(label="bench", model=bench_model(width), steps=1, rows=ROWS, learning_rate=1e-3)
+    model = build_decoder(settings.model, 0)
+    if compiled:
+        for block in model.blocks:
+            block.compile(dynamic=False)
+    optimizer = build_optimizer(model, settings)
+    rows = torch.randint(0, VOCABULARY, (ROWS, CONTEXT + 1), generator=torch.Generator().manual_seed(0))
+    inputs, labels = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        (next_token(model, inputs, labels) / labels.numel()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
+        optimizer.step()
+
+    return step
+
+
+def _transformers_step(width: int) -> Callable[[], None]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(**{**config_to_hf(bench_model(width)), "use_cache": False}, attn_implementation="sdpa")
+    model = LlamaForCausalLM(config)
+    model.train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    inputs = torch.randint(0, VOCABULARY, (ROWS, CONTEXT), generator=torch.Generator().manual_seed(0))
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        model(input_ids=inputs, labels=inputs).loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
+        optimizer.step()
+
+    return step
+
+
+def _serve(connection: Connection, peer: str, width: int, threads: int) -> None:
+    """Take a step whenever told to and answer with its seconds."""
+    torch.set_num_threads(threads)
+    step = _transformers_step(width) if peer == "transformers" else _foretell_step(width, peer == "foretell")
+    while connection.recv():
+        start = time.perf_counter()
+        step()
+        connection.send(time.perf_counter() - start)
+
+
+def time_width(width: int, steps: int, threads: int) -> dict[str, Any]:
+    """Median seconds of ``steps`` steps of every peer at one width, taken in turn, with the matrix-product peak."""
+    context = multiprocessing.get_context("spawn")
+    peers = [peer for peer in PEERS if peer != "foretell" or has_compiler()]
+    pipes: dict[str, Connection] = {}
+    processes = []
+    for peer in peers:
+        pipes[peer], theirs = context.Pipe()
+        processes.append(context.Process(target=_serve, args=(theirs, peer, width, threads), daemon=True))
+        processes[-1].start()
+
+    def step(peer: str) -> float:
+        pipes[peer].send(True)
+        return float(pipes[peer].recv())
+
+    start_up = {peer: step(peer) for peer in peers}
+    seconds: dict[str, list[float]] = {peer: [] for peer in peers}
+    peaks = []
+    for index in range(WARMUP_STEPS + steps):
+        for peer in peers:
+            taken = step(peer)
+            if index >= WARMUP_STEPS:
+                seconds[peer].append(taken)
+        peaks.append(matmul_peak(default_device(), repeats=1))
+    for peer, process in zip(peers, processes, strict=True):
+        pipes[peer].send(False)
+        process.join()
+    medians = {peer: statistics.median(values) for peer, values in seconds.items()}
+    ours = min(medians[peer] for peer in peers if peer != "transformers")
+    tokens, peak = ROWS * CONTEXT, statistics.median(peaks)
+    return {
+        "width": width,
+        "foretell_tokens_per_second": tokens / ours,
+        "eager_tokens_per_second": tokens / medians["foretell-eager"],
+        "transformers_tokens_per_second": tokens / medians["transformers"],
+        "ratio": medians["transformers"] / ours,
+        "eager_ratio": medians["transformers"] / medians["foretell-eager"],
+        "start_up_seconds": start_up,
+        "flops_per_second": tokens * training_flops_per_token(bench_model(width)) / ours,
+        "peak": peak,
+        "peak_share": tokens * training_flops_per_token(bench_model(width)) / ours / peak,
+        "seconds": seconds,
+    }
+
+
+def bench_train(widths: Sequence[int], steps: int) -> dict[str, Any]:
+    """Time every width.
+
+    Raises:
+        UserError: where transformers is not installed, or fewer than ten steps are asked for.
+    """
+    try:
+        import transformers
+    except ImportError as error:
+        raise UserError("foretell bench train compares with transformers: pip install 'foretell[dev]'.") from error
+    if steps < 10:
+        raise UserError(f"--steps is {steps}: at least 10 are needed for a median.")
+    for width in widths:
+        bench_model(width)
+    threads = available_cores()
+    return {
+        "what": f"training step, batch {ROWS} x {CONTEXT}, depth {DEPTH}, head dimension {HEAD_DIM}",
+        "environment": {**environment(), "transformers": transformers.__version__, "threads": threads},
+        "rows": [time_width(width, steps, threads) for width in widths],
+    }
