@@ -40,7 +40,8 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "words"), [(errno.ENOSPC, "disk is full"), (errno.EACCES, "permission"), (errno.ENOTDIR, "in the way")]
+    ("number", "words"),
+    [(errno.ENOSPC, "disk is full"), (errno.EACCES, "cannot be written"), (errno.ENOTDIR, "in the way")],
 )
 def test_refusals_of_the_system_become_sentences(number: int, words: str) -> None:
     with pytest.raises(UserError, match=words), storage_errors(Path("here")):
@@ -64,8 +65,12 @@ def test_space_is_asked_for_before_work(tmp_path: Path) -> None:
 def test_a_full_disk_is_a_sentence() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full on this system")
-    with pytest.raises(UserError, match="disk is full"):
-        RunLog(Path("/dev/full")).write("step", step=1)
+    with (
+        pytest.raises(UserError, match="disk is full"),
+        storage_errors(Path("/dev/full")),
+        Path("/dev/full").open("w") as file,
+    ):
+        file.write("x")
 
 
 def test_damaged_json_is_named(tmp_path: Path) -> None:

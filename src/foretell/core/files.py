@@ -42,7 +42,7 @@ def storage_errors(path: Path) -> Iterator[None]:
     """Turn the operating system's refusals around ``path`` into sentences (full disk, no permission, not a folder).
 
     Raises:
-        UserError: for ENOSPC, EDQUOT, EACCES, EPERM, EROFS, ENOTDIR and EISDIR; other errors pass through.
+        UserError: where the disk is full or the place cannot be written; other errors pass through.
     """
     try:
         yield
@@ -53,8 +53,10 @@ def storage_errors(path: Path) -> Iterator[None]:
                 f"The disk is full: {where} could not be written. Free some space and start the same command again; "
                 "finished steps are kept."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise UserError(f"No permission to write {where}; choose another folder with --output.") from error
+        if error.errno == errno.EFBIG:
+            raise UserError(f"{where} grew too large for a file here (ulimit -f, or the disk's format).") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
+            raise UserError(f"{where} cannot be written ({error.strerror}); choose another --output.") from error
         if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST):
             raise UserError(f"{where} is in the way: a folder was expected where a file is, or the reverse.") from error
         raise

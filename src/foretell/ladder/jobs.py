@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import multiprocessing
 import os
@@ -62,7 +63,7 @@ def _serve(connection: Connection, parent: int) -> None:
     with graceful_stop():
         # Ctrl-C reaches the whole group; the parent alone decides and passes it on as SIGTERM.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        while (job := connection.recv()) is not None:
+        while not stop_requested() and (job := connection.recv()) is not None:
             try:
                 connection.send(train_job(*job))
             except UserError as error:
@@ -104,8 +105,8 @@ class _Worker:
 
     def stop(self) -> None:
         """Let it save, then see that it is gone."""
-        if self.process.is_alive():
-            self.process.terminate()
+        with contextlib.suppress(OSError):
+            self.connection.send(None)  # wakes one that waits for work
         self.process.join(STOP_SECONDS)
         if self.process.is_alive():
             self.process.kill()
@@ -158,7 +159,7 @@ def _train_all(queue: list[tuple[int, Job]], processes: int, shown: Meter) -> di
         return results
     finally:
         for worker in workers:
-            if worker.process.is_alive() and worker.index is not None:
+            if worker.index is not None and worker.process.is_alive():
                 worker.process.terminate()
         for worker in workers:
             worker.stop()

@@ -26,13 +26,15 @@ def choose_learning_rate(losses: Mapping[float, Sequence[float]]) -> dict[str, A
     """
     rates = sorted(losses)
     columns = np.array([losses[rate] for rate in rates], dtype=float)
-    # Sizes differ in loss; each is compared with its own best rate.
-    relative = np.log(columns) - np.nanmin(np.where(np.isfinite(columns), np.log(columns), np.nan), axis=0)
-    scores = np.where(np.isfinite(relative).all(axis=1), relative.mean(axis=1), np.inf)
-    if not np.isfinite(scores).any():
+    usable = np.isfinite(columns).all(axis=1)
+    scores = np.full(len(rates), np.inf)
+    if not usable.any():
         raise UserError(
             f"Every learning rate from {rates[0]:g} to {rates[-1]:g} diverged; lower ladder.learning_rates."
         )
+    # Sizes differ in loss; each is compared with its own best rate.
+    logs = np.log(columns[usable])
+    scores[usable] = (logs - logs.min(axis=0)).mean(axis=1)
     best = int(np.argmin(scores))
     chosen, curve = rates[best], None
     if 0 < best < len(rates) - 1 and np.isfinite(scores[best - 1 : best + 2]).all():

@@ -73,7 +73,8 @@ class LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, scale: float) -> Tensor:
         """Summed loss in nats of [tokens, D] hidden states under [V, D] head weights and [tokens] labels."""
-        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        precision = torch.promote_types(hidden.dtype, torch.float32)
+        total = torch.zeros((), dtype=precision, device=hidden.device)
         needs_gradient = any(ctx.needs_input_grad[:2])
         gradient_hidden = torch.empty_like(hidden) if needs_gradient else None
         gradient_weight = torch.zeros_like(weight) if needs_gradient else None
@@ -82,7 +83,7 @@ class LinearCrossEntropy(torch.autograd.Function):
             x, label = hidden[part], labels[part]
             counts = (label != IGNORED).unsqueeze(1)
             index = label.clamp(min=0).unsqueeze(1)
-            logits = (x @ weight.t()).float()
+            logits = (x @ weight.t()).to(precision)
             if scale != 1.0:
                 logits.mul_(scale)
             logits.sub_(logits.amax(dim=1, keepdim=True))

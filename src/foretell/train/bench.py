@@ -61,7 +61,8 @@ def _foretell_step(width: int, compiled: bool) -> Callable[[], None]:
 def _transformers_step(width: int) -> Callable[[], None]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(**{**config_to_hf(bench_model(width)), "use_cache": False}, attn_implementation="sdpa")
+    shape = {**config_to_hf(bench_model(width)), "use_cache": False, "attn_implementation": "sdpa"}
+    config = LlamaConfig(**shape)
     model = LlamaForCausalLM(config)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
