@@ -68,7 +68,7 @@ class LinearCrossEntropy(torch.autograd.Function):
     backward pass. Saves memory on large vocabularies and, on CPU, several passes over the logits.
     """
 
-    CHUNK = 1024
+    CHUNK_LOGITS = 2**20  # four megabytes of float32, which stay in the cache
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, labels: Tensor, scale: float) -> Tensor:
@@ -78,26 +78,23 @@ class LinearCrossEntropy(torch.autograd.Function):
         needs_gradient = any(ctx.needs_input_grad[:2])
         gradient_hidden = torch.empty_like(hidden) if needs_gradient else None
         gradient_weight = torch.zeros_like(weight) if needs_gradient else None
-        for start in range(0, hidden.shape[0], LinearCrossEntropy.CHUNK):
-            part = slice(start, start + LinearCrossEntropy.CHUNK)
+        rows = max(64, LinearCrossEntropy.CHUNK_LOGITS // weight.shape[0])
+        for start in range(0, hidden.shape[0], rows):
+            part = slice(start, start + rows)
             x, label = hidden[part], labels[part]
             counts = (label != IGNORED).unsqueeze(1)
             index = label.clamp(min=0).unsqueeze(1)
-            logits = (x @ weight.t()).to(precision)
-            if scale != 1.0:
-                logits.mul_(scale)
-            logits.sub_(logits.amax(dim=1, keepdim=True))
-            target = logits.gather(1, index)
-            normaliser = logits.exp_().sum(dim=1, keepdim=True)
-            total += ((normaliser.log() - target) * counts).sum()
+            scaled = x * scale if scale != 1.0 else x
+            log_probability = torch.log_softmax((scaled @ weight.t()).to(precision), dim=1)
+            total -= (log_probability.gather(1, index) * counts).sum()
             if gradient_hidden is None or gradient_weight is None:
                 continue
-            # d loss / d logits = softmax - one_hot, zero on ignored rows
-            logits.mul_(counts * scale / normaliser)
-            logits.scatter_add_(1, index, -scale * counts.to(logits.dtype))
-            gradient = logits.to(hidden.dtype)
-            torch.mm(gradient, weight, out=gradient_hidden[part])
-            gradient_weight.addmm_(gradient.t(), x)
+            # d loss / d logits = softmax - one_hot; ignored rows and the scale are dealt with on the small factors
+            gradient = log_probability.exp_()
+            gradient.scatter_add_(1, index, torch.full_like(gradient[:, :1], -1.0))
+            gradient = gradient.to(hidden.dtype)
+            torch.mm(gradient, weight, out=gradient_hidden[part]).mul_(counts * scale)
+            gradient_weight.addmm_(gradient.t(), scaled * counts)
         if needs_gradient:
             ctx.save_for_backward(gradient_hidden, gradient_weight)
         return total

@@ -17,6 +17,7 @@ import torch
 
 from foretell.core.errors import UserError
 from foretell.core.hardware import available_cores, default_device, environment, matmul_peak
+from foretell.core.progress import track
 from foretell.model.config import ModelConfig, ffn_width_for, training_flops_per_token
 from foretell.model.decoder import build_decoder
 from foretell.model.hf import config_to_hf
@@ -105,7 +106,7 @@ def time_width(width: int, steps: int, threads: int) -> dict[str, Any]:
     start_up = {peer: step(peer) for peer in peers}
     seconds: dict[str, list[float]] = {peer: [] for peer in peers}
     peaks = []
-    for index in range(WARMUP_STEPS + steps):
+    for index in track(range(WARMUP_STEPS + steps), f"width {width}", WARMUP_STEPS + steps):
         for peer in peers:
             taken = step(peer)
             if index >= WARMUP_STEPS:

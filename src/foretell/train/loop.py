@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import shutil
+import statistics
 import time
+from collections import deque
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -38,6 +40,7 @@ from foretell.train.interrupt import stop_requested
 from foretell.train.objective import Objective, micro_batches, next_token
 from foretell.train.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
 
+RECENT_STEPS = 32  # whose median speed is shown, and from which the time left follows
 LOG_RECORDS = 400  # step records a run writes, evenly spaced
 
 
@@ -78,6 +81,7 @@ class Trainer:
         self.guard = Guard(settings.training.guard)
         self.stream = TokenStream(self.train_set, settings.model.context, settings.rows, settings.seed)
         self.step, self.seconds, self.joules, self.heldout_bits = 0, 0.0, 0.0, math.nan
+        self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self.bits_per_nat = self.train_set.token_count / self.train_set.bytes / math.log(2)
         self.step_flops = settings.tokens_per_step * training_flops_per_token(settings.model)
         self.checkpoint_every = max(1, settings.steps // settings.training.checkpoints)
@@ -189,6 +193,7 @@ class Trainer:
             self.log.write("guard", step=self.step, verdict=verdict, reason=reason, loss=loss, grad_norm=norm)
         elapsed = time.perf_counter() - start
         self.seconds += elapsed
+        self.recent.append(elapsed)
         after = energy_counter()
         watts, _ = estimated_watts(self.device, self.execution.threads)
         self.joules += after - energy if after is not None and energy is not None else watts * elapsed
@@ -227,12 +232,12 @@ class Trainer:
             for name, value in figures.items():
                 self.board.add_scalar(f"train/{name}", value, self.step)
         if self.display:
-            average = self.seconds / self.step
+            usual = statistics.median(self.recent)
             self.display.show(
                 StepView(
-                    self.step, settings.steps, loss, bits, self.heldout_bits, rate, settings.tokens_per_step / average,
-                    self.step_flops / average, self.step_flops / average / self.peak,
-                    average * (settings.steps - self.step),
+                    self.step, settings.steps, loss, bits, self.heldout_bits, rate, settings.tokens_per_step / usual,
+                    self.step_flops / usual, self.step_flops / usual / self.peak,
+                    usual * (settings.steps - self.step),
                 )
             )  # fmt: skip
 
