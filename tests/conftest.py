@@ -37,7 +37,7 @@ def run_settings(tokens: Path, **changes: object) -> RunSettings:
     model = ModelConfig(vocab_size=400, width=16, depth=2, heads=2, kv_heads=1, head_dim=8, ffn_width=48, context=32,
                         base_width=16)  # fmt: skip
     values: dict[str, object] = {
-        "label": "test", "model": model, "steps": 24, "rows": 4, "micro_rows": 4, "learning_rate": 1e-2, "seed": 3,
+        "label": "test", "model": model, "steps": 24, "rows": 4, "learning_rate": 1e-2, "seed": 3,
         "data": json.loads((tokens / "index.json").read_text())["digest"],
         "training": TrainingConfig(evaluations=2, evaluation_rows=4, checkpoints=6, compile="off"),
     }  # fmt: skip

@@ -8,8 +8,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import threading
-import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -17,13 +15,13 @@ from typing import Any
 
 from foretell.core.errors import DivergedError, InterruptedRunError, UserError
 from foretell.core.files import write_json
+from foretell.core.processes import POLL_SECONDS, leave_with_parent
 from foretell.core.progress import Meter, meter
 from foretell.core.runlog import read_log
 from foretell.train.config import RunSettings
 from foretell.train.interrupt import graceful_stop, stop_requested
 from foretell.train.loop import Trainer, recorded_result
 
-POLL_SECONDS = 0.5
 STOP_SECONDS = 20.0  # how long a worker may take to save after SIGTERM
 Job = tuple[RunSettings, Path, Path, float]  # settings, tokens, folder, peak
 
@@ -53,13 +51,7 @@ def train_job(settings: RunSettings, tokens: Path, folder: Path, peak: float) ->
 
 def _serve(connection: Connection, parent: int) -> None:
     """A worker's life: jobs come in, results or user errors go out, until the parent says or is gone."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(POLL_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    leave_with_parent(parent)
     with graceful_stop():
         # Ctrl-C reaches the whole group; the parent alone decides and passes it on as SIGTERM.
         signal.signal(signal.SIGINT, signal.SIG_IGN)

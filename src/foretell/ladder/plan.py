@@ -74,7 +74,7 @@ class Plan:
         return RunSettings.model_validate({
             "label": f"{role} width {size.model.width} seed {seed}" if not is_target else "target",
             "role": role, "model": size.model, "steps": size.steps, "rows": size.rows,
-            "micro_rows": min(size.rows, 16), "learning_rate": size.learning_rate(base_rate), "seed": seed,
+            "learning_rate": size.learning_rate(base_rate), "seed": seed,
             "data": data, "training": training,
         })  # fmt: skip
 
@@ -114,8 +114,12 @@ def shape_at(shape: ShapeConfig, width: int, vocab_size: int) -> ModelConfig:
 
 
 def batch_rows(tokens: float, context: int) -> int:
-    """Rows of a batch for a run of ``tokens``: Step Law's 0.58 D^0.571 tokens, whole rows, at least two."""
-    return max(2, round(0.58 * tokens**0.571 / context))
+    """Rows of a batch for a run of ``tokens``: Step Law's 0.58 D^0.571 tokens in whole rows.
+
+    At least two rows; from 16 on a multiple of eight, so that replicas and micro-batches have equal shares.
+    """
+    rows = 0.58 * tokens**0.571 / context
+    return max(2, round(rows)) if rows < 12 else 8 * round(rows / 8)
 
 
 def size_for(model: ModelConfig, tokens: float) -> Size:

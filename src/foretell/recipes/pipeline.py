@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from foretell.core.errors import ForecastRefusedError, UserError
+from foretell.core.errors import ForecastRefusedError, InterruptedRunError, UserError
 from foretell.core.files import read_json, require_space, write_json
 from foretell.core.hardware import available_cores, default_device, environment, matmul_peak
 from foretell.core.progress import duration, say
+from foretell.core.runlog import read_log
 from foretell.data.corpus import freeze_corpus
 from foretell.data.records import read_documents
 from foretell.data.tokenizer import Tokenizer, train_tokenizer
@@ -31,7 +33,7 @@ from foretell.report.figures import write_forecast_svg
 from foretell.report.page import write_report
 from foretell.train.config import RunSettings
 from foretell.train.display import Display
-from foretell.train.interrupt import graceful_stop
+from foretell.train.interrupt import graceful_stop, stop_requested
 from foretell.train.loop import Trainer, recorded_result, trained_model
 
 LONGEST_SAMPLE_PROMPT = 200  # characters
@@ -43,9 +45,13 @@ def plan_of(recipe: Recipe) -> Plan:
     Raises:
         UserError: where the target is too small for its ladder.
     """
-    return make_plan(
-        recipe.model, recipe.target, recipe.ladder, recipe.training, recipe.tokenizer.vocab_size, recipe.seed
-    )
+    return make_plan(recipe.model, recipe.target, recipe.ladder, recipe.training, vocabulary(recipe), recipe.seed)
+
+
+def vocabulary(recipe: Recipe) -> int:
+    """Tokens of the vocabulary: of the tokenizer file where one is named, else as many as asked for."""
+    file = recipe.tokenizer.file
+    return Tokenizer.from_file(Path(file)).vocab_size if file else recipe.tokenizer.vocab_size
 
 
 class Pipeline:
@@ -80,6 +86,8 @@ class Pipeline:
 
     def once(self, record: str, title: str, stage: Callable[[], None]) -> None:
         """Carry out a stage whose last act is to write ``record``, unless it is there."""
+        if stop_requested():
+            raise InterruptedRunError(f"Interrupted before '{title}'; the same command goes on from there.")
         if not self.path(record).exists():
             with self.workspace.stage(record.split("/")[0] if "ladder" not in record else record[:-5], title):
                 stage()
@@ -105,7 +113,7 @@ class Pipeline:
     def corpus(self) -> None:
         """Freeze as much text as the target needs."""
         # A byte-level BPE of V tokens writes about 0.24 log2(V) bytes a token; a quarter more is for safety.
-        wanted = self.plan.target.tokens * 0.3 * math.log2(self.recipe.tokenizer.vocab_size)
+        wanted = self.plan.target.tokens * 0.3 * math.log2(self.plan.target.model.vocab_size)
         config = self.recipe.corpus.model_copy(update={"max_bytes": min(self.recipe.corpus.max_bytes, int(wanted))})
         summary = freeze_corpus(config, self.recipe.seed, self.path("corpus"))
         for split, counts in summary["splits"].items():
@@ -166,7 +174,16 @@ class Pipeline:
         write_json(self.path("ladder", "rungs.json"), record)
 
     def forecast(self) -> None:
-        """Forecast the target's loss and seal it."""
+        """Forecast the target's loss and seal it.
+
+        Raises:
+            UserError: when the target has already started, because a forecast made then would not be one.
+        """
+        if any(read_log(self.path("target", "log.jsonl"), "start")):
+            raise UserError(
+                f"{self.path('forecast.json')} is missing and the target has already started: a forecast can only be "
+                "registered before. Put the file back, or start afresh with another --output."
+            )
         made = forecast(
             ladder_observations(self.workspace.folder), self.plan.target.flops, level=self.recipe.forecast.level
         )

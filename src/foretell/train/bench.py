@@ -1,12 +1,13 @@
 """``foretell bench train``: a training step against transformers' Llama, side by side in one run, interleaved.
 
-Each peer lives in its own process with all cores and takes one step when told to, in turn, so that a drift of the
+Each peer lives in processes of its own with all cores and takes one step when told to, in turn, so that a drift of the
 machine's speed touches all alike. Same shape, batch, optimizer (fused AdamW), clipping and data; medians.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,9 @@ import torch
 
 from foretell.core.errors import UserError
 from foretell.core.hardware import available_cores, default_device, environment, matmul_peak
+from foretell.core.processes import leave_with_parent
 from foretell.core.progress import track
+from foretell.data.stream import Batch
 from foretell.model.config import ModelConfig, ffn_width_for, training_flops_per_token
 from foretell.model.decoder import build_decoder
 from foretell.model.hf import config_to_hf
@@ -25,6 +28,7 @@ from foretell.train.config import RunSettings
 from foretell.train.execution import has_compiler
 from foretell.train.objective import next_token
 from foretell.train.optimizer import build_optimizer
+from foretell.train.replicas import Replicas, compile_blocks
 
 ROWS, CONTEXT, DEPTH, VOCABULARY, HEAD_DIM = 16, 256, 3, 1024, 64
 WARMUP_STEPS = 3
@@ -40,30 +44,33 @@ def bench_model(width: int) -> ModelConfig:
                        ffn_width=ffn_width_for(width), context=CONTEXT)  # fmt: skip
 
 
-def _foretell_step(width: int, compiled: bool) -> Callable[[], None]:
+def _foretell_step(width: int, compiled: bool, cores: int) -> Callable[[], None]:
+    """As the loop takes it: a replica a core, each on its share of the batch."""
     settings = RunSettings(label="bench", model=bench_model(width), steps=1, rows=ROWS, learning_rate=1e-3)
     model = build_decoder(settings.model, 0)
+    replicas = Replicas(model, next_token, settings.training.micro_rows, cores - 1, compiled)
+    torch.set_num_threads(1)
     if compiled:
-        for block in model.blocks:
-            block.compile(dynamic=False)
+        compile_blocks(model)
     optimizer = build_optimizer(model, settings)
     rows = torch.randint(0, VOCABULARY, (ROWS, CONTEXT + 1), generator=torch.Generator().manual_seed(0))
-    inputs, labels = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+    batch = Batch(rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), ROWS * CONTEXT)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        (next_token(model, inputs, labels) / labels.numel()).backward()
+        replicas.forward_backward(batch)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
     return step
 
 
-def _transformers_step(width: int) -> Callable[[], None]:
+def _transformers_step(width: int, cores: int) -> Callable[[], None]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = {**config_to_hf(bench_model(width)), "use_cache": False, "attn_implementation": "sdpa"}
     config = LlamaConfig(**shape)
+    torch.set_num_threads(cores)
     model = LlamaForCausalLM(config)
     model.train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
@@ -78,17 +85,20 @@ def _transformers_step(width: int) -> Callable[[], None]:
     return step
 
 
-def _serve(connection: Connection, peer: str, width: int, threads: int) -> None:
+def _serve(connection: Connection, parent: int, peer: str, width: int, cores: int) -> None:
     """Take a step whenever told to and answer with its seconds."""
-    torch.set_num_threads(threads)
-    step = _transformers_step(width) if peer == "transformers" else _foretell_step(width, peer == "foretell")
+    leave_with_parent(parent)
+    if peer == "transformers":
+        step = _transformers_step(width, cores)
+    else:
+        step = _foretell_step(width, peer == "foretell", cores)
     while connection.recv():
         start = time.perf_counter()
         step()
         connection.send(time.perf_counter() - start)
 
 
-def time_width(width: int, steps: int, threads: int) -> dict[str, Any]:
+def time_width(width: int, steps: int, cores: int) -> dict[str, Any]:
     """Median seconds of ``steps`` steps of every peer at one width, taken in turn, with the matrix-product peak."""
     context = multiprocessing.get_context("spawn")
     peers = [peer for peer in PEERS if peer != "foretell" or has_compiler()]
@@ -96,7 +106,7 @@ def time_width(width: int, steps: int, threads: int) -> dict[str, Any]:
     processes = []
     for peer in peers:
         pipes[peer], theirs = context.Pipe()
-        processes.append(context.Process(target=_serve, args=(theirs, peer, width, threads), daemon=True))
+        processes.append(context.Process(target=_serve, args=(theirs, os.getpid(), peer, width, cores)))
         processes[-1].start()
 
     def step(peer: str) -> float:
@@ -147,9 +157,9 @@ def bench_train(widths: Sequence[int], steps: int) -> dict[str, Any]:
         raise UserError(f"--steps is {steps}: at least 10 are needed for a median.")
     for width in widths:
         bench_model(width)
-    threads = available_cores()
+    cores = available_cores()
     return {
         "what": f"training step, batch {ROWS} x {CONTEXT}, depth {DEPTH}, head dimension {HEAD_DIM}",
-        "environment": {**environment(), "transformers": transformers.__version__, "threads": threads},
-        "rows": [time_width(width, steps, threads) for width in widths],
+        "environment": {**environment(), "transformers": transformers.__version__, "threads": cores},
+        "rows": [time_width(width, steps, cores) for width in widths],
     }

@@ -23,7 +23,8 @@ class Execution(Settings):
     """The choices that the bits of a result depend on, besides its settings."""
 
     device: str
-    threads: int
+    threads: int  # of each replica
+    replicas: int  # processes that share a batch; 1 on a GPU
     compiled: bool
     torch: str
 
@@ -47,7 +48,11 @@ def choose_execution(settings: RunSettings, threads: int | None) -> Execution:
     expected = settings.flops / (ASSUMED_FLOPS_PER_SECOND_AND_CORE * cores)
     pays = device.type == "cuda" or (has_compiler() and expected > COMPILE_PAYS_SECONDS)
     compiled = wanted == "on" or (wanted == "auto" and pays)
-    return Execution(device=device.type, threads=cores, compiled=compiled, torch=torch.__version__)
+    # A process a core, as long as each has two rows of the batch or more; see foretell.train.replicas.
+    replicas = max(1, min(cores, settings.rows // 2)) if device.type == "cpu" else 1
+    return Execution(
+        device=device.type, threads=cores // replicas, replicas=replicas, compiled=compiled, torch=torch.__version__
+    )
 
 
 def recorded_execution(folder: Path, settings: RunSettings, threads: int | None) -> Execution:

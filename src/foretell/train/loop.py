@@ -20,7 +20,7 @@ from foretell.core.files import read_json, write_json
 from foretell.core.hardware import energy_counter, estimated_watts
 from foretell.core.progress import say
 from foretell.core.runlog import RunLog, truncate_log
-from foretell.data.stream import TokenStream
+from foretell.data.stream import Batch, TokenStream
 from foretell.data.tokens import TokenDataset
 from foretell.model.config import count_parameters, training_flops_per_token
 from foretell.model.decoder import Decoder, build_decoder
@@ -37,8 +37,9 @@ from foretell.train.evaluate import evaluate
 from foretell.train.execution import Execution, recorded_execution
 from foretell.train.guard import Guard
 from foretell.train.interrupt import stop_requested
-from foretell.train.objective import Objective, micro_batches, next_token
+from foretell.train.objective import Objective, next_token
 from foretell.train.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
+from foretell.train.replicas import Replicas, accumulate, compile_blocks
 
 RECENT_STEPS = 32  # whose median speed is shown, and from which the time left follows
 LOG_RECORDS = 400  # step records a run writes, evenly spaced
@@ -53,7 +54,7 @@ class Trainer:
         settings: the run in full.
         tokens: folder of the tokenised corpus.
         folder: where the run lives.
-        threads: intra-op threads; all cores when ``None``. Only the first start decides, a resume keeps it.
+        threads: cores to use; all when ``None``. Only the first start decides, a resume keeps it.
         peak: measured matrix-product rate in FLOP/s that shares are quoted of.
         display: who shows the steps, if anyone.
     """
@@ -77,6 +78,12 @@ class Trainer:
         self.device = torch.device(self.execution.device)
         self.train_set, self.heldout = TokenDataset(tokens, "train"), TokenDataset(tokens, "heldout")
         self.model = build_decoder(settings.model, settings.seed, self.device)
+        self.replicas: Replicas | None = None
+        if self.execution.replicas > 1:
+            others = self.execution.replicas - 1
+            self.replicas = Replicas(
+                self.model, objective, settings.training.micro_rows, others, self.execution.compiled
+            )
         self.optimizer = build_optimizer(self.model, settings)
         self.guard = Guard(settings.training.guard)
         self.stream = TokenStream(self.train_set, settings.model.context, settings.rows, settings.seed)
@@ -155,24 +162,22 @@ class Trainer:
         """Compile block by block, so that one compilation serves every layer."""
         if self.execution.compiled:
             say("  compiling the model (half a minute; training.compile=off leaves it out)")
-            for block in self.model.blocks:
-                block.compile(dynamic=False)
+            compile_blocks(self.model)
 
     def forward_backward(self) -> tuple[float, int]:
         """Gradients of the next batch, normalised by its tokens over the whole step; (mean nats, tokens)."""
         batch = self.stream.next_batch()
+        if self.replicas:
+            return self.replicas.forward_backward(batch) / batch.tokens, batch.tokens
+        moved = Batch(batch.inputs.to(self.device), batch.labels.to(self.device), batch.tokens)
         precision = (
             torch.autocast(self.device.type, torch.bfloat16)
             if self.settings.training.precision == "bfloat16"
             else nullcontext()
         )
-        total = torch.zeros((), device=self.device)
-        for inputs, labels in micro_batches(batch, self.settings.micro_rows):
-            with precision:
-                loss = self.objective(self.model, inputs.to(self.device), labels.to(self.device))
-            (loss / batch.tokens).backward()
-            total += loss.detach()
-        return total.item() / batch.tokens, batch.tokens
+        with precision:
+            total = accumulate(self.model, self.objective, moved, self.settings.training.micro_rows, batch.tokens)
+        return total / batch.tokens, batch.tokens
 
     def train_step(self) -> None:
         """One optimizer step, judged by the guard and logged."""
@@ -195,7 +200,7 @@ class Trainer:
         self.seconds += elapsed
         self.recent.append(elapsed)
         after = energy_counter()
-        watts, _ = estimated_watts(self.device, self.execution.threads)
+        watts, _ = estimated_watts(self.device, self.execution.threads * self.execution.replicas)
         self.joules += after - energy if after is not None and energy is not None else watts * elapsed
         self.record(loss, norm, rate, tokens, elapsed)
 
@@ -243,9 +248,9 @@ class Trainer:
 
     def evaluate(self, rows: int | None = None) -> dict[str, Any]:
         """Held-out figures now, logged."""
-        self.model.eval()
+        torch.set_num_threads(self.execution.threads * self.execution.replicas)
         figures = evaluate(self.model, self.heldout, rows)
-        self.model.train()
+        torch.set_num_threads(self.execution.threads)
         self.heldout_bits = figures["bits_per_byte"]
         losses = {key: figures[key] for key in ("nats_per_token", "bits_per_byte", "bits_per_word")}
         done = {"tokens": self.step * self.settings.tokens_per_step, "flops": self.step * self.step_flops}
@@ -258,7 +263,7 @@ class Trainer:
         settings = self.settings
         figures = self.evaluate()
         average = self.seconds / settings.steps
-        _, assumption = estimated_watts(self.device, self.execution.threads)
+        _, assumption = estimated_watts(self.device, self.execution.threads * self.execution.replicas)
         result = {
             "config_hash": settings.digest(),
             "label": settings.label,
@@ -286,6 +291,8 @@ class Trainer:
 
     def close(self) -> None:
         """Release files and the stream's thread."""
+        if self.replicas:
+            self.replicas.close()
         self.stream.close()
         self.board.close()
         self.log.close()
