@@ -26,7 +26,7 @@ from foretell.train.interrupt import graceful_stop
 from foretell.train.loop import Trainer
 settings = RunSettings.model_validate_json(pathlib.Path(sys.argv[1]).read_text())
 with graceful_stop():
-    Trainer(settings, pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), threads=1).run()
+    Trainer(settings, pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3]), threads=int(sys.argv[4])).run()
 """
 
 
@@ -48,8 +48,8 @@ def assert_same_run(one: Path, other: Path) -> None:
     assert logs[:2] == logs[2:]
 
 
-def train(settings: RunSettings, data: Path, folder: Path) -> dict:
-    return Trainer(settings, data / "tokens", folder, threads=1).run()
+def train(settings: RunSettings, data: Path, folder: Path, threads: int = 1) -> dict:
+    return Trainer(settings, data / "tokens", folder, threads=threads).run()
 
 
 def test_a_run_learns_and_leaves_its_records(small_corpus: Path, tmp_path: Path) -> None:
@@ -77,6 +77,16 @@ def test_accumulation_gives_the_same_gradient_step(small_corpus: Path, tmp_path:
             torch.testing.assert_close(weights(tmp_path / str(micro))[name], tensor, rtol=1e-3, atol=2e-5, msg=name)
 
 
+def test_replicas_give_the_gradients_of_one_process(small_corpus: Path, tmp_path: Path) -> None:
+    settings = run_settings(small_corpus / "tokens", rows=5, steps=6)
+    one = train(settings, small_corpus, tmp_path / "1")
+    two = train(settings, small_corpus, tmp_path / "2", threads=2)
+    assert json.loads((tmp_path / "2" / "execution.json").read_text())["replicas"] == 2
+    assert two["heldout"]["nats_per_token"] == pytest.approx(one["heldout"]["nats_per_token"], rel=1e-4)
+    for name, tensor in weights(tmp_path / "1").items():
+        torch.testing.assert_close(weights(tmp_path / "2")[name], tensor, rtol=1e-3, atol=2e-5, msg=name)
+
+
 def test_an_interrupted_run_goes_on_exactly(
     small_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,15 +106,17 @@ def test_an_interrupted_run_goes_on_exactly(
 def test_twenty_kills_change_no_bit(small_corpus: Path, tmp_path: Path) -> None:
     settings = run_settings(small_corpus / "tokens", steps=600)
     (tmp_path / "settings.json").write_text(settings.model_dump_json())
-    train(settings, small_corpus, tmp_path / "whole")
+    for threads in (1, 2):
+        train(settings, small_corpus, tmp_path / f"whole{threads}", threads)
     chance = random.Random(0)
     kills = 0
     for number in range(20):
+        threads = 1 + number % 2  # two: a replica in a process of its own, killed with the first or left behind
         folder = tmp_path / f"killed{number}"
         killed = 0
         while not (folder / "result.json").exists():
-            command = [sys.executable, "-c", CHILD, tmp_path / "settings.json", small_corpus / "tokens", folder]
-            child = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+            paths = [tmp_path / "settings.json", small_corpus / "tokens", folder]
+            child = subprocess.Popen([sys.executable, "-c", CHILD, *paths, str(threads)], stderr=subprocess.DEVNULL)
             while not (folder / "log.jsonl").exists() and child.poll() is None:
                 time.sleep(0.02)
             if killed < 1:
@@ -113,7 +125,7 @@ def test_twenty_kills_change_no_bit(small_corpus: Path, tmp_path: Path) -> None:
                 killed += child.wait() == -signal.SIGKILL
             assert child.wait() in (0, -signal.SIGKILL)
         kills += killed
-        assert_same_run(tmp_path / "whole", folder)
+        assert_same_run(tmp_path / f"whole{threads}", folder)
     assert kills >= 15
 
 
@@ -122,8 +134,8 @@ def test_sigterm_saves_first(small_corpus: Path, tmp_path: Path) -> None:
     settings = run_settings(small_corpus / "tokens", steps=20_000, training=training)
     (tmp_path / "settings.json").write_text(settings.model_dump_json())
     folder = tmp_path / "run"
-    command = [sys.executable, "-c", CHILD, tmp_path / "settings.json", small_corpus / "tokens", folder]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE)
+    paths = [tmp_path / "settings.json", small_corpus / "tokens", folder]
+    child = subprocess.Popen([sys.executable, "-c", CHILD, *paths, "1"], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not any(read_log(folder / "log.jsonl", "step")) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -89,15 +89,22 @@ def estimated_watts(device: torch.device, cores: int) -> tuple[float, str]:
     return watts, f"assumed: {WATTS_BASE:g} W for the machine and {WATTS_PER_CORE:g} W for each of {cores} cores in use"
 
 
-def git_commit(folder: Path) -> str | None:
-    """The commit that ``folder`` is checked out at, with ``+dirty`` where files differ; ``None`` outside git."""
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+
+def git_commit(folder: Path, tracked: str | None = None) -> str | None:
+    """The commit that ``folder`` is checked out at, with ``+dirty`` where files differ; ``None`` outside git.
+
+    Args:
+        tracked: a file of ``folder`` that must be under version control; an installed copy inside somebody else's
+            repository is not at that repository's commit.
+    """
     try:
-        commit = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
-        status = subprocess.run(
-            ["git", "-C", str(folder), "status", "--porcelain"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout.strip()
+        if tracked is not None:
+            _git(folder, "ls-files", "--error-unmatch", tracked)
+        commit, status = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+dirty" if status else "")
@@ -118,5 +125,6 @@ def environment() -> dict[str, Any]:
         "cores": available_cores(),
         "memory_bytes": page,
         "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "git_commit": git_commit(Path(foretell.__file__).parent),
+        "git_commit": git_commit(Path(foretell.__file__).parent, "__init__.py"),
+        "git_commit_of_working_folder": git_commit(Path.cwd()),
     }

@@ -1,0 +1,49 @@
+"""What the documents claim is what the records say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from foretell.core.files import read_json
+from foretell.laws.registry import load_registered
+
+ROOT = Path(__file__).parents[1]
+FORECASTS = ROOT / "docs" / "forecasts"
+KEPT = sorted(path.name for path in FORECASTS.iterdir() if path.is_dir())
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_kept_forecasts_are_sealed_and_their_table_is_true(name: str) -> None:
+    registered, score = load_registered(FORECASTS / name / "forecast.json"), read_json(FORECASTS / name / "score.json")
+    assert score["sha256"] == registered["sha256"]
+    forecast = registered["forecast"]
+    cells = [f"{forecast[key]:.3f}" for key in ("median", "low", "high")] + [f"{score['outcome']:.3f}"]
+    row = next(line for line in (FORECASTS / "README.md").read_text().splitlines() if f"({name}/" in line)
+    for cell in cells:
+        assert cell in row, (cell, row)
+    assert ("inside" in row) == score["inside"]
+
+
+def test_every_table_row_has_its_record() -> None:
+    linked = re.findall(r"\((\S+?)/forecast\.json\)", (FORECASTS / "README.md").read_text())
+    assert sorted(linked) == KEPT and KEPT
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]:
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_quick_start_has_exactly_two_commands() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert text.count("pip install . && foretell run") == text.count("pip install '.[dev]' && pytest") == 1
+    assert "README.md" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_help_answers_without_torch() -> None:
+    code = "import sys; from foretell.cli.main import build_parser; build_parser(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
