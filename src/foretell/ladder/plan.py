@@ -13,7 +13,7 @@ from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.ladder.config import LadderConfig, ShapeConfig, TargetConfig
-from foretell.model.config import ModelConfig, count_parameters, ffn_width_for, training_flops_per_token
+from foretell.model.config import ModelConfig, count_parameters, ffn_width_for, six_n_flops, training_flops_per_token
 from foretell.train.config import RunSettings, TrainingConfig
 
 # The batch at which a base learning rate is quoted, in tokens.
@@ -227,7 +227,8 @@ def _describe(size: Size, target_flops: float) -> dict[str, Any]:
         "width": model.width, "depth": model.depth, "heads": model.heads, "kv_heads": model.kv_heads,
         "head_dim": model.head_dim, "ffn_width": model.ffn_width, "context": model.context,
         "vocab_size": model.vocab_size, "parameters": count_parameters(model).model_dump(), "tokens": size.tokens,
-        "flops": size.flops, "steps": size.steps, "batch_rows": size.rows, "ratio": target_flops / size.flops,
+        "flops": size.flops, "flops_6nd": six_n_flops(model, size.tokens), "steps": size.steps,
+        "batch_rows": size.rows, "ratio": target_flops / size.flops,
     }  # fmt: skip
 
 

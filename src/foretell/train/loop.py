@@ -22,7 +22,7 @@ from foretell.core.progress import say
 from foretell.core.runlog import RunLog, truncate_log
 from foretell.data.stream import Batch, TokenStream
 from foretell.data.tokens import TokenDataset
-from foretell.model.config import count_parameters, training_flops_per_token
+from foretell.model.config import count_parameters, six_n_flops, training_flops_per_token
 from foretell.model.decoder import Decoder, build_decoder
 from foretell.train.checkpoint import (
     Checkpoint,
@@ -273,6 +273,7 @@ class Trainer:
             "parameters": count_parameters(settings.model).model_dump(),
             "tokens": settings.tokens,
             "flops": settings.flops,
+            "flops_6nd": six_n_flops(settings.model, settings.tokens),
             "steps": settings.steps,
             "learning_rate": settings.learning_rate,
             "seconds": self.seconds,
