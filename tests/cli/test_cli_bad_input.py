@@ -105,8 +105,16 @@ def test_a_run_directory_of_another_recipe(recipe, capsys, tmp_path) -> None:
     from foretell.recipes.workspace import Workspace
 
     Workspace(load_recipe(str(recipe), ["--output", str(tmp_path / "out")])).close()
+    (tmp_path / "out" / "corpus").mkdir()
     message = complaint(capsys, "run", recipe, "--output", tmp_path / "out", "--target.flops", "5e10")
     assert "target.flops (40000000000.0 there, 50000000000.0 now)" in message
+
+
+def test_a_mistyped_corpus_can_be_corrected_in_place(recipe, capsys, tmp_path) -> None:
+    arguments = ["run", recipe, "--output", tmp_path / "out", "--corpus.sources"]
+    assert "none.txt" in complaint(capsys, *arguments, json.dumps([{"path": str(tmp_path / "none.txt")}]))
+    (tmp_path / "empty.txt").write_text("")
+    assert "empty" in complaint(capsys, *arguments, json.dumps([{"path": str(tmp_path / "empty.txt")}])).lower()
 
 
 def test_two_at_once(recipe, capsys, tmp_path) -> None:

@@ -56,7 +56,11 @@ class Workspace:
     def _compare(self, recorded: Path) -> None:
         there = build(Recipe, read_yaml(recorded))
         changed = differences(there.comparable(), self.recipe.comparable())
-        if changed:
+        if changed and not (self.folder / "corpus").exists():
+            # Nothing but a plan was made here (the corpus was mistyped, say): the new recipe takes its place.
+            (self.folder / "plan.json").unlink(missing_ok=True)
+            write_atomic(recorded, recipe_text(self.recipe))
+        elif changed:
             raise UserError(
                 f"{self.folder} holds a run of another recipe: {'; '.join(changed[:5])}. "
                 "Choose another folder with --output, or give the same settings to go on with it."
