@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 
 from foretell.cli.main import main
 from foretell.core.errors import UserError
@@ -134,7 +133,6 @@ def outcome(folder: Path) -> tuple:
 
 def test_interrupted_anywhere_the_result_is_the_same(finished: Path, tmp_path: Path) -> None:
     chance = random.Random(1)
-    # The whole run's compiled choice and threads depend on the machine alone; the text is frozen at the first start.
     output = tmp_path / "broken"
     signals = [signal.SIGTERM, signal.SIGKILL, signal.SIGTERM, signal.SIGKILL]
     for number in signals:
@@ -144,11 +142,7 @@ def test_interrupted_anywhere_the_result_is_the_same(finished: Path, tmp_path: P
         child.send_signal(number)
         assert child.wait(60) in (0, 130, -signal.SIGKILL, -signal.SIGTERM)
     assert main(command(tmp_path, output)[3:]) == 0
-    if outcome(output)[4] == outcome(finished)[4]:
-        assert outcome(output) == outcome(finished)
-    else:
-        pytest.fail("the environment's source changed between the two runs")
-    assert load_file(output / "model" / "model.safetensors").keys()
+    assert outcome(output) == outcome(finished)
 
 
 def test_a_ladder_that_cannot_carry_is_refused(tmp_path: Path) -> None:

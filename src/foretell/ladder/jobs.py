@@ -162,8 +162,8 @@ class _Progress:
 
     def __init__(self, jobs: list[Job], shown: Meter) -> None:
         self.jobs, self.shown = jobs, shown
-        self.done = sum(self._flops(job) for job in jobs)
-        shown.advance(self.done)
+        self.flops = [self._flops(job) for job in jobs]
+        shown.advance(sum(self.flops))
 
     @staticmethod
     def _flops(job: Job) -> float:
@@ -175,6 +175,8 @@ class _Progress:
 
     def update(self) -> None:
         """Advance the display to where the logs are."""
-        done = sum(self._flops(job) for job in self.jobs)
-        self.shown.advance(done - self.done)
-        self.done = done
+        before = sum(self.flops)
+        for index, job in enumerate(self.jobs):
+            if self.flops[index] < job[0].flops:  # a finished run's log is not read again
+                self.flops[index] = self._flops(job)
+        self.shown.advance(sum(self.flops) - before)

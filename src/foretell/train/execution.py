@@ -49,7 +49,9 @@ def choose_execution(settings: RunSettings, threads: int | None) -> Execution:
     pays = device.type == "cuda" or (has_compiler() and expected > COMPILE_PAYS_SECONDS)
     compiled = wanted == "on" or (wanted == "auto" and pays)
     # A process a core, as long as each has two rows of the batch or more; see foretell.train.replicas.
-    replicas = max(1, min(cores, settings.rows // 2)) if device.type == "cpu" else 1
+    # They compute in float32; another precision stays in one process rather than being dropped.
+    shared = device.type == "cpu" and settings.training.precision == "float32"
+    replicas = max(1, min(cores, settings.rows // 2)) if shared else 1
     return Execution(
         device=device.type, threads=cores // replicas, replicas=replicas, compiled=compiled, torch=torch.__version__
     )

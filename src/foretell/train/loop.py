@@ -76,6 +76,8 @@ class Trainer:
         self.execution: Execution = recorded_execution(folder, settings, threads)
         torch.set_num_threads(self.execution.threads)
         self.device = torch.device(self.execution.device)
+        cores = self.execution.threads * self.execution.replicas
+        self.watts, self.assumption = estimated_watts(self.device, cores)
         self.train_set, self.heldout = TokenDataset(tokens, "train"), TokenDataset(tokens, "heldout")
         self.model = build_decoder(settings.model, settings.seed, self.device)
         self.replicas: Replicas | None = None
@@ -200,8 +202,7 @@ class Trainer:
         self.seconds += elapsed
         self.recent.append(elapsed)
         after = energy_counter()
-        watts, _ = estimated_watts(self.device, self.execution.threads * self.execution.replicas)
-        self.joules += after - energy if after is not None and energy is not None else watts * elapsed
+        self.joules += after - energy if after is not None and energy is not None else self.watts * elapsed
         self.record(loss, norm, rate, tokens, elapsed)
 
     def roll_back(self, reason: str) -> None:
@@ -263,7 +264,6 @@ class Trainer:
         settings = self.settings
         figures = self.evaluate()
         average = self.seconds / settings.steps
-        _, assumption = estimated_watts(self.device, self.execution.threads * self.execution.replicas)
         result = {
             "config_hash": settings.digest(),
             "label": settings.label,
@@ -281,7 +281,7 @@ class Trainer:
             "flops_per_second": self.step_flops / average,
             "peak_share": None if math.isnan(self.peak) else self.step_flops / average / self.peak,
             "joules": self.joules,
-            "joules_source": assumption if energy_counter() is None else "the processor's energy counter (RAPL)",
+            "joules_source": self.assumption if energy_counter() is None else "the processor's energy counter (RAPL)",
             "execution": self.execution.model_dump(),
             "heldout": figures,
             "finished": time.time(),
