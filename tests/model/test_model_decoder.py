@@ -150,3 +150,18 @@ def test_damaged_directories_are_refused(tmp_path) -> None:
     weights.unlink()
     with pytest.raises(UserError, match="missing"):
         load_hf(tmp_path)
+
+
+def test_fused_loss_of_labels_whose_probability_underflows() -> None:
+    """A label 300 nats below the best one has probability 0 in float32 and a loss of 300 all the same."""
+    from foretell.model.primitives import LinearCrossEntropy
+
+    hidden = torch.eye(3).requires_grad_()
+    weight = torch.tensor([[300.0, 0.0, 1.0], [0.0, 300.0, 2.0], [0.0, 0.0, 3.0]]).requires_grad_()
+    labels = torch.tensor([1, 1, 2])
+    loss = LinearCrossEntropy.apply(hidden, weight, labels, 1.0)
+    loss.backward()
+    exact = torch.nn.functional.cross_entropy((hidden.double() @ weight.double().t()), labels, reduction="sum")
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-6) and loss.item() > 300
+    reference = torch.autograd.grad(exact, hidden)[0]
+    torch.testing.assert_close(hidden.grad, reference, rtol=1e-5, atol=1e-6)

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foretell.model.attention import causal_attention
 from foretell.model.config import ModelConfig, count_parameters
 from foretell.model.parametrization import Parametrization
 from foretell.model.primitives import LinearCrossEntropy, RMSNorm, SwiGLU, rotary_angles, rotate
@@ -69,8 +70,10 @@ class Attention(nn.Module):
         if config.kv_heads != config.heads:
             group = config.heads // config.kv_heads
             key, value = key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
-        causal = mask is None and length > 1
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, is_causal=causal, scale=self.scale)
+        if mask is None:
+            mixed = causal_attention(query, key, value, self.scale)
+        else:
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=self.scale)
         return self.output(mixed.transpose(1, 2).reshape(rows, length, -1))
 
 

@@ -61,6 +61,20 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     return torch.cat((first * cosine - second * sine, second * cosine + first * sine), dim=-1)
 
 
+def label_log_probability_and_softmax(logits: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """ln p of the labels, [tokens, 1], and p, [tokens, V], of [tokens, V] logits, which are lost.
+
+    On a CPU in one pass of exponentials over the logits, in their own memory.
+    """
+    if logits.device.type != "cpu":
+        log_probability = torch.log_softmax(logits, dim=1)
+        return log_probability.gather(1, index), log_probability.exp_()
+    label, largest = logits.gather(1, index), logits.amax(1, keepdim=True)
+    probability = torch.softmax(logits, dim=1, out=logits)
+    # The largest logit has the probability 1 / sum of exp(logit - largest), which cannot underflow; a label's can.
+    return label - largest + probability.amax(1, keepdim=True).log(), probability
+
+
 class LinearCrossEntropy(torch.autograd.Function):
     """Head and cross-entropy in one: the [tokens, V] logits exist for one chunk at a time and are never stored.
 
@@ -85,12 +99,12 @@ class LinearCrossEntropy(torch.autograd.Function):
             counts = (label != IGNORED).unsqueeze(1)
             index = label.clamp(min=0).unsqueeze(1)
             scaled = x * scale if scale != 1.0 else x
-            log_probability = torch.log_softmax((scaled @ weight.t()).to(precision), dim=1)
-            total -= (log_probability.gather(1, index) * counts).sum()
+            logits = (scaled @ weight.t()).to(precision)
+            log_probability, gradient = label_log_probability_and_softmax(logits, index)
+            total -= (log_probability * counts).sum()
             if gradient_hidden is None or gradient_weight is None:
                 continue
             # d loss / d logits = softmax - one_hot; ignored rows and the scale are dealt with on the small factors
-            gradient = log_probability.exp_()
             gradient.scatter_add_(1, index, torch.full_like(gradient[:, :1], -1.0))
             gradient = gradient.to(hidden.dtype)
             torch.mm(gradient, weight, out=gradient_hidden[part]).mul_(counts * scale)

@@ -85,7 +85,7 @@ def newest_checkpoint(folder: Path) -> Checkpoint | None:
         try:
             return read_checkpoint(path)
         except UserError as error:
-            say(f"[yellow]{error} The one before it is used.[/yellow]")
+            say(f"{error} The one before it is used.", "yellow")
             aside = path.with_name(f"damaged-{path.name}")
             shutil.rmtree(aside, ignore_errors=True)
             path.rename(aside)

@@ -13,32 +13,51 @@ from foretell.model.config import ModelConfig, training_flops_per_token
 class GuardConfig(Settings):
     """When a step is not trusted: skip its update, then roll back, then stop."""
 
-    spike_nats: float = Field(default=1.0, gt=0)  # a loss this far above the recent median is a spike
-    window: int = Field(default=64, ge=4)  # steps whose median is "recent"
-    skips_before_rollback: int = Field(default=5, ge=1)  # in a row
+    spike_nats: float = Field(default=1.0, gt=0)
+    """Nats above the recent median from which a loss is a spike, whose update is left out."""
+    window: int = Field(default=64, ge=4)
+    """How many steps the recent median is taken over."""
+    skips_before_rollback: int = Field(default=5, ge=1)
+    """Updates left out in a row before the run goes back to its last checkpoint."""
     rollbacks_before_stop: int = Field(default=2, ge=0)
+    """Rollbacks after which the run stops with a sentence."""
 
 
 class TrainingConfig(Settings):
     """How a model is trained; shared by every rung of a ladder and its target."""
 
     schedule: Literal["linear", "cosine", "wsd"] = "linear"
+    """Shape of the learning rate after the warmup."""
     warmup_fraction: float = Field(default=0.05, ge=0, lt=1)
-    decay_fraction: float = Field(default=0.2, gt=0, le=1)  # of a wsd schedule
-    final_fraction: float = Field(default=0.0, ge=0, le=1)  # learning rate at the end, as a share of the peak
+    """Share of the steps over which the learning rate rises."""
+    decay_fraction: float = Field(default=0.2, gt=0, le=1)
+    """Share of the steps over which a wsd schedule falls."""
+    final_fraction: float = Field(default=0.0, ge=0, le=1)
+    """Learning rate at the end, as a share of the peak."""
     weight_decay: float = Field(default=0.1, ge=0)
+    """AdamW's, independent of the learning rate's muP multiplier."""
     beta1: float = Field(default=0.9, ge=0, lt=1)
+    """AdamW's decay of the first moment."""
     beta2: float = Field(default=0.95, ge=0, lt=1)
+    """AdamW's decay of the second moment."""
     epsilon: float = Field(default=1e-10, gt=0)
+    """AdamW's, added to the root of the second moment."""
     clip: float = Field(default=1.0, gt=0)
-    # Rows of one forward and backward pass; four stay in a core's cache (a fifth faster at width 64 than eight).
-    micro_rows: int = Field(default=4, ge=1)
+    """Largest global norm of a gradient."""
+    micro_rows: int = Field(default=8, ge=1)
+    """Rows of one forward and backward pass at most; a larger batch is cut into equal parts."""
     precision: Literal["float32", "bfloat16"] = "float32"
+    """Of activations; weights and moments are float32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    evaluations: int = Field(default=20, ge=0)  # held-out evaluations on the way, besides the one at the end
-    evaluation_rows: int = Field(default=128, ge=1)  # rows of each evaluation on the way
-    checkpoints: int = Field(default=20, ge=1)  # saved on the way
+    """`torch.compile`: `auto` where a run is long enough to pay for it."""
+    evaluations: int = Field(default=20, ge=0)
+    """Held-out evaluations on the way, besides the one at the end."""
+    evaluation_rows: int = Field(default=128, ge=1)
+    """Rows of each evaluation on the way."""
+    checkpoints: int = Field(default=20, ge=1)
+    """How many are saved on the way."""
     keep_checkpoints: int = Field(default=2, ge=1)
+    """How many of the newest stay on disk."""
     guard: GuardConfig = GuardConfig()
 
 

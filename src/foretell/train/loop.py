@@ -17,7 +17,7 @@ from tensorboardX import SummaryWriter
 from foretell.core.config import differences
 from foretell.core.errors import DivergedError, InterruptedRunError, UserError
 from foretell.core.files import read_json, write_json
-from foretell.core.hardware import energy_counter, estimated_watts
+from foretell.core.hardware import energy_counter, estimated_watts, keep_freed_memory
 from foretell.core.progress import say
 from foretell.core.runlog import RunLog, truncate_log
 from foretell.data.stream import Batch, TokenStream
@@ -75,6 +75,7 @@ class Trainer:
         claim_folder(folder, settings)
         self.execution: Execution = recorded_execution(folder, settings, threads)
         torch.set_num_threads(self.execution.threads)
+        keep_freed_memory()
         self.device = torch.device(self.execution.device)
         cores = self.execution.threads * self.execution.replicas
         self.watts, self.assumption = estimated_watts(self.device, cores)
@@ -91,6 +92,7 @@ class Trainer:
         self.stream = TokenStream(self.train_set, settings.model.context, settings.rows, settings.seed)
         self.step, self.seconds, self.joules, self.heldout_bits = 0, 0.0, 0.0, math.nan
         self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
+        self.warm = False
         self.bits_per_nat = self.train_set.token_count / self.train_set.bytes / math.log(2)
         self.step_flops = settings.tokens_per_step * training_flops_per_token(settings.model)
         self.checkpoint_every = max(1, settings.steps // settings.training.checkpoints)
@@ -200,7 +202,9 @@ class Trainer:
             self.log.write("guard", step=self.step, verdict=verdict, reason=reason, loss=loss, grad_norm=norm)
         elapsed = time.perf_counter() - start
         self.seconds += elapsed
-        self.recent.append(elapsed)
+        if self.warm:
+            self.recent.append(elapsed)
+        self.warm = True  # the first step of a process compiles
         after = energy_counter()
         self.joules += after - energy if after is not None and energy is not None else self.watts * elapsed
         self.record(loss, norm, rate, tokens, elapsed)
@@ -221,7 +225,7 @@ class Trainer:
         self.load(checkpoint)
         self.guard.load_state_dict({**guard, "losses": checkpoint.state["guard"]["losses"]})
         self.log.write("guard", step=self.step, verdict="roll back", reason=reason, from_step=left)
-        say(f"[yellow]  {reason}; back to step {self.step} and on with other data[/yellow]")
+        say(f"  {reason}; back to step {self.step} and on with other data", "yellow")
         # The checkpoint now carries the stream's position and the count of rollbacks: a kill repeats neither.
         self.save()
 
@@ -237,7 +241,7 @@ class Trainer:
                            flops=self.step * self.step_flops, **figures)  # fmt: skip
             for name, value in figures.items():
                 self.board.add_scalar(f"train/{name}", value, self.step)
-        if self.display:
+        if self.display and self.recent:
             usual = statistics.median(self.recent)
             self.display.show(
                 StepView(

@@ -19,5 +19,6 @@ def next_token(model: Decoder, inputs: torch.Tensor, labels: torch.Tensor) -> to
 
 
 def micro_batches(batch: Batch, rows: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Cut a step's batch into (inputs, labels) pairs of at most ``rows`` rows."""
-    return list(zip(batch.inputs.split(rows), batch.labels.split(rows), strict=True))
+    """Cut a step's batch into (inputs, labels) pairs of at most ``rows`` rows, alike in size as far as they can be."""
+    count = -(-len(batch.inputs) // rows)
+    return list(zip(batch.inputs.tensor_split(count), batch.labels.tensor_split(count), strict=True))

@@ -17,6 +17,7 @@ import torch.multiprocessing  # registers shared-memory pickling of tensors
 from torch import Tensor
 
 from foretell.core.errors import UserError
+from foretell.core.hardware import keep_freed_memory
 from foretell.core.processes import leave_with_parent
 from foretell.data.stream import Batch
 from foretell.model.config import ModelConfig
@@ -54,6 +55,7 @@ def _serve(
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     leave_with_parent(parent)
+    keep_freed_memory()
     torch.set_num_threads(1)
     model = build_decoder(config)
     for parameter, weight, gradient in zip(model.parameters(), weights, gradients, strict=True):

@@ -1,0 +1,72 @@
+"""Causal attention for training on a CPU, in blocks of queries. Tensor letters: see :mod:`foretell.model.config`.
+
+PyTorch's flash attention for the CPU computes the probabilities again in its backward pass, which pays where they do
+not fit into memory. At the short contexts that a CPU trains on they do: keeping them leaves four matrix products a
+block in the backward pass instead of five, and no exponential.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+BLOCK = 64  # queries; what lies above the diagonal is computed for half a block only
+LONGEST = 512  # positions up to which T^2 / 2 probabilities a head and layer are kept
+
+
+class BlockwiseCausalAttention(torch.autograd.Function):
+    """softmax(Q K' + causal mask) V, exactly; queries come scaled."""
+
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """[B H, T, E] each, to [B H, T, E]."""
+        length = query.shape[1]
+        future = torch.ones(BLOCK, BLOCK, dtype=torch.bool, device=query.device).triu(1)
+        outputs, probabilities = [], []
+        for start in range(0, length, BLOCK):
+            end = min(start + BLOCK, length)
+            scores = torch.bmm(query[:, start:end], key[:, :end].transpose(1, 2))
+            scores[:, :, start:].masked_fill_(future[: end - start, : end - start], -math.inf)
+            probability = torch.softmax(scores, dim=-1)
+            outputs.append(torch.bmm(probability, value[:, :end]))
+            probabilities.append(probability)
+        ctx.save_for_backward(query, key, value, *probabilities)
+        return torch.cat(outputs, dim=1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, Tensor]:
+        """Gradients of queries, keys and values; the last block, which sees every key, comes first."""
+        (gradient,) = gradients
+        query, key, value, *probabilities = ctx.saved_tensors
+        queries = []
+        keys = values = None
+        for index in reversed(range(len(probabilities))):
+            probability, start = probabilities[index], index * BLOCK
+            end = probability.shape[2]
+            out = gradient[:, start:end]
+            dscores = torch._softmax_backward_data(
+                torch.bmm(out, value[:, :end].transpose(1, 2)), probability, -1, probability.dtype
+            )
+            queries.append(torch.bmm(dscores, key[:, :end]))
+            if keys is None or values is None:
+                keys = torch.bmm(dscores.transpose(1, 2), query[:, start:end])
+                values = torch.bmm(probability.transpose(1, 2), out)
+            else:
+                keys[:, :end].baddbmm_(dscores.transpose(1, 2), query[:, start:end])
+                values[:, :end].baddbmm_(probability.transpose(1, 2), out)
+        assert keys is not None and values is not None
+        return torch.cat(queries[::-1], dim=1), keys, values
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """Causal attention of [B, H, T, E] queries, keys and values to [B, H, T, E], by what is fastest here."""
+    trains = torch.is_grad_enabled() and query.requires_grad
+    if trains and query.device.type == "cpu" and query.dtype == torch.float32 and 1 < query.shape[2] <= LONGEST:
+        parts = (part.flatten(0, 1) for part in (query * scale, key, value))
+        mixed: Tensor = BlockwiseCausalAttention.apply(*parts)
+        return mixed.view(query.shape)
+    return F.scaled_dot_product_attention(query, key, value, is_causal=query.shape[2] > 1, scale=scale)
