@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from foretell.cli.main import main
 from foretell.core.files import read_json
 from foretell.laws.registry import load_registered
 
@@ -47,3 +48,10 @@ def test_quick_start_has_exactly_two_commands() -> None:
 def test_help_answers_without_torch() -> None:
     code = "import sys; from foretell.cli.main import build_parser; build_parser(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_page_of_settings_is_what_the_command_writes(capsys) -> None:
+    assert main(["settings", "--markdown"]) == 0
+    page = capsys.readouterr().out
+    assert page == (ROOT / "docs" / "settings.md").read_text()
+    assert not re.search(r"\|\s*\|$", page, re.MULTILINE), "a setting without a meaning"

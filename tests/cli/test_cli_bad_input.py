@@ -38,7 +38,14 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: object, code: int 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["run", "--target.flop", "1e13"], "did you mean 'flops'"),
+        (["run", "--target.flop", "1e13"], "did you mean 'target.flops'"),
+        (["run", "--flops", "1e13"], "did you mean 'target.flops'"),
+        (["run", "--model.width", "64"], "accepted here: depth"),
+        (["run", "--target", "1e13"], "a mapping of keys to values is expected, of flops"),
+        (["run", "--ladder.learning_rates", "0.1"], "a list is expected"),
+        (["run", "--forecast.level", "0.3"], "forecast.level is 0.3"),
+        (["run", "--dryrun"], "did you mean --dry-run"),
+        (["run", "laptop", "--resume", "nowhere"], "Both a recipe (laptop) and --resume"),
         (["run", "--target.flops", "lots"], "target.flops is 'lots'"),
         (["run", "--target.flops", "-1"], "target.flops is -1"),
         (["run", "--training.schedule", "cosin"], "training.schedule is 'cosin'"),

@@ -29,7 +29,7 @@ def test_dotted_overrides_are_read_as_yaml() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"target": {"flop": 1}}, ["target.flop", "did you mean 'flops'"]),
+        ({"target": {"flop": 1}}, ["target.flop", "did you mean 'target.flops'"]),
         ({"target": {"flops": "many"}}, ["target.flops", "'many'", "number"]),
         ({"sed": 1}, ["'sed'", "did you mean 'seed'"]),
         ({"zzz": 1}, ["'zzz'", "target, seed"]),

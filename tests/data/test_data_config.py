@@ -34,7 +34,7 @@ def test_weights_are_positive(weight):
 
 
 def test_unknown_key_names_the_nearest():
-    with pytest.raises(UserError, match="did you mean 'text_field'"):
+    with pytest.raises(UserError, match=r"did you mean 'sources\.0\.text_field'"):
         build(CorpusConfig, {"sources": [{"path": "a", "textfield": "x"}]})
 
 

@@ -13,10 +13,13 @@ import pytest
 
 from foretell.cli.main import main
 from foretell.core.errors import UserError
-from foretell.core.files import read_json, sha256_file
+from foretell.core.files import read_json, sha256_file, write_json
 from foretell.core.runlog import read_log
+from foretell.ladder.plan import plan_record
 from foretell.recipes.config import built_in_recipes, load_recipe
-from foretell.recipes.pipeline import plan_of, run_recipe
+from foretell.recipes.pipeline import run_recipe
+from foretell.recipes.planning import plan_of
+from foretell.recipes.workspace import Workspace
 
 TINY = {
     "name": "tiny",
@@ -146,10 +149,9 @@ def test_interrupted_anywhere_the_result_is_the_same(finished: Path, tmp_path: P
 
 
 def test_a_ladder_that_cannot_carry_is_refused(tmp_path: Path) -> None:
-    """Two sizes say nothing about a third; the target must not start."""
-    recipe = recipe_file(tmp_path)
-    arguments = ["run", str(recipe), "--output", str(tmp_path / "out"), "--ladder.sizes", "2", "--target.flops", "2e10",
-                 "--ladder.seeds", "1"]  # fmt: skip
+    """With a learning rate that teaches nothing the loss does not fall; the target must not start."""
+    arguments = ["run", str(recipe_file(tmp_path)), "--output", str(tmp_path / "out"), "--target.flops", "2e10",
+                 "--ladder.learning_rates", "[1e-12]"]  # fmt: skip
     assert main(arguments) == 3
     assert not (tmp_path / "out" / "target" / "log.jsonl").exists()
     assert read_json(tmp_path / "out" / "refusal.json")["anyway"] is False
@@ -157,6 +159,35 @@ def test_a_ladder_that_cannot_carry_is_refused(tmp_path: Path) -> None:
     assert main([*arguments, "--anyway"]) == 0
     assert read_json(tmp_path / "out" / "refusal.json")["anyway"] is True
     assert (tmp_path / "out" / "score.json").exists()
+
+
+def test_what_the_plan_alone_cannot_carry_is_refused_before_anything_is_trained(tmp_path: Path, capsys) -> None:
+    """Two sizes say nothing about a third."""
+    arguments = ["run", str(recipe_file(tmp_path)), "--output", str(tmp_path / "out"), "--ladder.sizes", "2"]
+    assert main(arguments) == 3
+    assert "a law needs three. Nothing was trained" in " ".join(capsys.readouterr().err.split())
+    assert read_json(tmp_path / "out" / "refusal.json")["anyway"] is False
+    assert not (tmp_path / "out" / "corpus").exists()
+    assert main(["plan", *arguments[1:]]) == 0
+    assert "refusal: The ladder has 2 sizes" in capsys.readouterr().out
+
+
+def test_a_plan_of_other_settings_is_not_taken_from_the_folder(finished: Path, tmp_path: Path, capsys) -> None:
+    arguments = ["plan", str(recipe_file(tmp_path)), "--output", str(finished)]
+    assert main(arguments) == 0
+    recorded = capsys.readouterr().out
+    assert main([*arguments, "--target.flops", "9e10"]) == 0
+    assert capsys.readouterr().out.splitlines()[5] != recorded.splitlines()[5]  # the target's line
+
+
+def test_a_run_planned_by_other_rules_is_not_mixed_with_this_one(tmp_path: Path) -> None:
+    recipe = load_recipe(str(recipe_file(tmp_path)), ["--output", str(tmp_path / "out")])
+    Workspace(recipe).close()
+    plan = plan_record(plan_of(recipe), 1e11, 2)
+    plan["rungs"][0]["ffn_width"] += 2
+    write_json(tmp_path / "out" / "plan.json", plan)
+    with pytest.raises(UserError, match="other sizes than this version"):
+        run_recipe(recipe)
 
 
 def test_built_in_recipes_plan() -> None:

@@ -240,10 +240,11 @@ def build_target(folder: Path, share: float = 1.0, outcome: float | None = None)
                 {"kind": "guard", "time": common["time"], "step": step, "verdict": "skip", "reason": "spike"}
             )
     write_lines(folder / "target/log.jsonl", records)
+    spent, status = (99.0, "interrupted") if share < 1 else (400.0, "done")
+    with (folder / "run.jsonl").open("a") as file:
+        stage = {"kind": "stage", "time": START + 400, "name": "target", "seconds": spent, "status": status}
+        file.write(json.dumps(stage) + "\n")
     if share < 1:
-        with (folder / "run.jsonl").open("a") as file:
-            stage = {"kind": "stage", "time": START + 400, "name": "target", "seconds": 99.0, "status": "interrupted"}
-            file.write(json.dumps(stage) + "\n")
         return folder
     write_json(folder / "target/result.json", result(256, TARGET_FLOPS, 0, "target", final, START + 301))
     middle = law(TARGET_FLOPS)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import difflib
+import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-
-from rich.markup import escape
+from typing import Any
 
 import foretell
 from foretell.core.errors import UserError
-from foretell.core.progress import console
+from foretell.core.progress import say
 
 DESCRIPTION = "Know how good a language model will be before you pay for it."
 EPILOG = """\
@@ -21,13 +22,25 @@ EPILOG = """\
   foretell plan                           the same recipe's plan and price, nothing spent
   foretell generate runs/laptop "import " text from the trained model
 """
+RECIPE_EPILOG = """\
+Any setting of the recipe can be given by its dotted name; foretell settings lists them all:
+  --output DIR              the run directory
+  --seed N                  of the whole run
+  --target.flops 5e13       the one dial: size, tokens and batch of the target follow from it
+  --corpus.sources '[{path: "texts/**/*.txt"}]'
+Built-in recipes: laptop (the default).
+"""
+# Where each verb is; imported when called, so that --help and mistakes are answered at once.
+VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
+         "generate": "generate", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
-RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--traceback", "--help", "--version")
+RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:  # type: ignore[override]
-        raise UserError(f"{self.prog}: {message}.")
+        verb = self.prog.removeprefix("foretell").strip()
+        raise UserError(f"{verb}: {message}." if verb else f"{message[0].upper()}{message[1:]}.")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,23 +48,39 @@ def build_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="foretell", description=DESCRIPTION, epilog=EPILOG,
                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     parser.add_argument("--version", action="version", version=f"foretell {foretell.__version__}")
-    parser.add_argument("--traceback", action="store_true", help="show where an error came from")
+    parser.add_argument("--traceback", action="store_true", help="show where an error came from (any verb)")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
 
     recipe_help = "a built-in recipe's name or a YAML file; then any setting, as --target.flops 1e14"
-    run = verbs.add_parser("run", help="corpus, ladder, sealed forecast, target, report", allow_abbrev=False)
-    run.add_argument("recipe", nargs="?", default="laptop", help=recipe_help)
+    for_recipes: dict[str, Any] = {"allow_abbrev": False, "epilog": RECIPE_EPILOG,
+                   "formatter_class": argparse.RawDescriptionHelpFormatter}  # fmt: skip
+    run = verbs.add_parser(
+        "run",
+        help="corpus, ladder, sealed forecast, target, report",
+        **for_recipes,
+        usage="foretell run [RECIPE | --resume DIR] [--anyway] [--dry-run] [--SETTING VALUE ...]",
+    )
+    run.add_argument("recipe", nargs="?", help=recipe_help)
     run.add_argument("--resume", metavar="DIR", help="go on with the run in DIR, with the settings recorded there")
     run.add_argument("--anyway", action="store_true", help="train the target even if its forecast is refused")
     run.add_argument("--dry-run", action="store_true", help="print the plan and its price, then stop")
 
-    plan = verbs.add_parser("plan", help="print a recipe's plan and price (run --dry-run)", allow_abbrev=False)
-    plan.add_argument("recipe", nargs="?", default="laptop", help=recipe_help)
+    plan = verbs.add_parser(
+        "plan",
+        help="print a recipe's plan and price (run --dry-run)",
+        **for_recipes,
+        usage="foretell plan [RECIPE] [--SETTING VALUE ...]",
+    )
+    plan.add_argument("recipe", nargs="?", help=recipe_help)
+
+    settings = verbs.add_parser("settings", help="list every setting of a recipe with its value and meaning")
+    settings.add_argument("recipe", nargs="?", default="laptop", help="a built-in recipe's name or a YAML file")
+    settings.add_argument("--markdown", action="store_true", help="as the page docs/settings.md")
 
     forecast = verbs.add_parser("forecast", help="forecast a loss from a run directory's ladder")
     forecast.add_argument("run", help="a run directory whose rungs are trained")
     forecast.add_argument("--flops", type=float, help="compute to forecast for; the registered target's by default")
-    forecast.add_argument("--level", type=float, default=0.9, help="of the interval (default 0.9)")
+    forecast.add_argument("--level", type=float, help="of the interval; the recipe's by default")
     forecast.add_argument("--svg", help="also draw the forecast into this file")
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
@@ -92,6 +121,9 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
             if argument == "--resume" and rest:
                 known.append(rest.pop(0))
             continue
+        near = difflib.get_close_matches(argument, RECIPE_OPTIONS, n=1, cutoff=0.8)
+        if near:
+            raise UserError(f"{argument} is not an option; did you mean {near[0]}?")
         overrides.append(argument)
         if "=" not in argument and rest:
             overrides.append(rest.pop(0))
@@ -99,12 +131,24 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def dispatch(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
-    """Call the verb; imports are here so that ``--help`` answers at once."""
-    from foretell.cli import verbs
+    """Import the verb's module and call it."""
+    verb = getattr(importlib.import_module(f"foretell.cli.{VERBS[arguments.verb]}"), arguments.verb)
+    return int(verb(arguments, overrides) if arguments.verb in RECIPE_VERBS else verb(arguments))
 
-    if arguments.verb in RECIPE_VERBS:
-        return getattr(verbs, arguments.verb)(arguments, overrides)
-    return getattr(verbs, arguments.verb)(arguments)
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Arguments of a verb, and for the verbs of recipes the settings laid over them.
+
+    Raises:
+        UserError: for what is not understood.
+    """
+    known, overrides = split_overrides(argv)
+    arguments, rest = build_parser().parse_known_args(known)
+    if arguments.verb == "generate" and arguments.prompt is None and len(rest) == 1 and not rest[0].startswith("-"):
+        arguments.prompt = rest.pop()  # argparse does not see a prompt that comes after an option
+    if rest:
+        raise UserError(f"{arguments.verb}: unrecognized arguments: {' '.join(rest)}.")
+    return arguments, overrides
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -113,17 +157,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 for a mistake of the user, 3 for a refused forecast, 130 when interrupted.
     """
-    show_traceback = "--traceback" in (sys.argv if argv is None else argv)
+    given = list(sys.argv[1:] if argv is None else argv)
+    show_traceback = "--traceback" in given
     try:
-        known, overrides = split_overrides(sys.argv[1:] if argv is None else argv)
-        return dispatch(build_parser().parse_args(known), overrides)
+        arguments, overrides = parse([argument for argument in given if argument != "--traceback"])
+        return dispatch(arguments, overrides)
     except UserError as error:
         if show_traceback:
             traceback.print_exc()
-        console.print(f"[red]foretell:[/red] {escape(str(error))}", soft_wrap=True)
+        say(f"foretell: {error}", "red")
         return error.exit_code
     except KeyboardInterrupt:
-        console.print("foretell: interrupted; the same command goes on from the last saved step.")
+        say("foretell: interrupted; the same command goes on from the last saved step.")
         return 130
     except BrokenPipeError:
         # The reader of our output (head, less) has gone; silence the flush at exit too.

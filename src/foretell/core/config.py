@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from foretell.core.errors import UserError
@@ -18,7 +19,9 @@ from foretell.core.files import content_hash
 class Settings(BaseModel):
     """Base of all settings: immutable, unknown keys refused, defaults validated like values."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     def digest(self) -> str:
         """SHA-256 of the settings; equal settings share it whatever file they came from."""
@@ -105,17 +108,48 @@ def _keys_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]
     return list(model.model_fields)
 
 
+def dotted_names(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+    """Every setting below ``model`` by its dotted name; what lists hold is left out."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            found |= dotted_names(annotation, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = field
+    return found
+
+
+def _nearest(model: type[BaseModel], name: str) -> str | None:
+    """The setting that an unknown dotted name most likely means, if any is near: its last part, or nearly."""
+    by_leaf: dict[str, list[str]] = {}
+    for key in dotted_names(model):
+        by_leaf.setdefault(key.rpartition(".")[2], []).append(key)
+    near = difflib.get_close_matches(name.rpartition(".")[2], by_leaf, n=1, cutoff=0.8)
+    return by_leaf[near[0]][0] if near else None
+
+
+EXPECTED = {
+    "model_type": "a mapping of keys to values is expected",
+    "tuple_type": "a list is expected, as [1, 2]",
+    "list_type": "a list is expected, as [1, 2]",
+}
+
+
 def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     location = detail["loc"]
     name = ".".join(str(part) for part in location) or "the recipe"
     if detail["type"] == "extra_forbidden":
         keys = _keys_at(model, location[:-1])
-        near = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.5)
-        hint = f"did you mean '{near[0]}'?" if near else f"accepted here: {', '.join(keys)}."
+        beside = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.7)
+        near = ".".join([*map(str, location[:-1]), *beside]) if beside else _nearest(model, name)
+        hint = f"did you mean '{near}'?" if near else f"accepted here: {', '.join(keys)}."
         return f"Unknown key '{name}'; {hint}"
     if detail["type"] == "missing":
         return f"'{name}' is missing."
-    message = detail["msg"].removeprefix("Value error, ").rstrip(".")
+    message = EXPECTED.get(detail["type"]) or detail["msg"].removeprefix("Value error, ").rstrip(".")
+    if detail["type"] == "model_type" and (keys := _keys_at(model, location)):
+        message += f", of {', '.join(keys)}"
     return f"{name} is {detail['input']!r}: {message[0].lower()}{message[1:]}."
 
 

@@ -17,9 +17,9 @@ console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty(
 LINE_SECONDS = 10.0
 
 
-def say(message: str) -> None:
-    """One line for the person watching (markup of rich is understood)."""
-    console.print(message)
+def say(message: str, style: str = "") -> None:
+    """One line for the person watching, as it is, in a style of rich such as ``yellow``."""
+    console.print(message, style=style, markup=False)
 
 
 def duration(seconds: float) -> str:

@@ -27,7 +27,8 @@ def _whole_number(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Bytes = Annotated[int, BeforeValidator(_whole_number), Field(strict=True, gt=0, le=1 << 50)]
+NO_LIMIT = 1 << 50
+Bytes = Annotated[int, BeforeValidator(_whole_number), Field(strict=True, gt=0, le=NO_LIMIT)]
 Characters = Annotated[int, BeforeValidator(_whole_number), Field(strict=True, ge=1, le=1 << 40)]
 
 
@@ -80,8 +81,9 @@ class CorpusConfig(Settings):
     """Sources, sizes and filters of a corpus."""
 
     sources: tuple[SourceConfig, ...] = Field(default=(SourceConfig(python="environment"),), min_length=1)
-    max_bytes: Bytes = 60_000_000
-    """Upper bound of the training text in UTF-8 bytes."""
+    """Where text comes from: a list of mappings, each with one of python, path and hub (docs/data.md)."""
+    max_bytes: Bytes = NO_LIMIT
+    """Upper bound of the training text in UTF-8 bytes; a run reads no more than its target needs in any case."""
     heldout_bytes: Bytes = 1_000_000
     """Size of the held-out text that is aimed at, in UTF-8 bytes; never more than a tenth of the corpus."""
     min_characters: Characters = 16
@@ -114,4 +116,4 @@ class TokenizerConfig(Settings):
     )
     """Entries of a tokenizer that is trained: 256 bytes, 16 special tokens, and merges for the rest."""
     file: str | None = None
-    """An existing ``tokenizer.json``, which is used as it is, with its own vocabulary, instead of training one."""
+    """An existing tokenizer.json, which is used as it is, with its own vocabulary, instead of training one."""

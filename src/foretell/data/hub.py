@@ -10,7 +10,7 @@ from foretell.data.config import SourceConfig
 from foretell.data.documents import Document, Listing
 from foretell.data.rows import row_document
 
-INSTALL = "pip install 'foretell[hub]'"
+INSTALL = "pip install '.[hub]' in a checkout"
 
 
 def list_hub(config: SourceConfig) -> Listing:

@@ -61,6 +61,11 @@ class Plan:
     seed: int
 
     @property
+    def bytes_per_token(self) -> float:
+        """UTF-8 bytes that a byte-level BPE of V tokens writes as one token, about: 0.24 log2 V."""
+        return 0.24 * math.log2(self.target.model.vocab_size)
+
+    @property
     def tuning(self) -> tuple[Size, ...]:
         """The sizes that the learning rate is tuned on: the smallest."""
         return self.rungs[: self.ladder.tuning_sizes]
@@ -196,6 +201,10 @@ def make_plan(
     return Plan(shape, target, ladder, training, plan_target(shape, target, vocab_size), rungs, seed)
 
 
+# What a small run takes besides its training steps: start, evaluation on the held-out text, saving (measured: 3 to 4).
+RUN_SECONDS = 3.5
+
+
 def efficiency(width: int) -> float:
     """Share of the matrix-product peak that a width reaches on a CPU (measured: 31 % at 64, 65 % at 256)."""
     return width / (width + 140.0)
@@ -206,7 +215,8 @@ def price(plan: Plan, peak: float, cores: int) -> dict[str, float]:
     tuning = [run for runs in plan.tuning_runs("").values() for run in runs]
     small = [*tuning, *plan.rung_runs(1.0, "")]
     processes = min(cores, plan.ladder.processes or cores)
-    ladder_seconds = sum(run.flops / (peak / cores * efficiency(run.model.width)) for run in small) / processes
+    seconds = [RUN_SECONDS + run.flops / (peak / cores * efficiency(run.model.width)) for run in small]
+    ladder_seconds = sum(seconds) / processes
     target_seconds = plan.target.flops / (peak * efficiency(plan.target.model.width))
     ladder_flops = sum(run.flops for run in small)
     weights = count_parameters(plan.target.model).total * 4
@@ -243,3 +253,9 @@ def plan_record(plan: Plan, peak: float, cores: int) -> dict[str, Any]:
         "learning_rates": list(plan.ladder.learning_rates),
         "price": price(plan, peak, cores),
     }
+
+
+def planned_sizes(record: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """What decides the result in a plan's record: width, feed-forward width, batch and steps of every size."""
+    sizes = [*record["rungs"], *record["tuning"], record["target"]]
+    return [(size["width"], size["ffn_width"], size["heads"], size["batch_rows"], size["steps"]) for size in sizes]

@@ -51,25 +51,38 @@ def diagnose(
     noise = noise_of_sizes(sizes, prior)
     gap = float(target_flops / sizes.flops[-1])
     findings = [
-        *_count(sizes, prior),
+        *_count(len(sizes.flops)),
+        *_seeds(sizes, prior),
         *_falls(sizes, noise),
         *_rises(sizes, gap, prior),
         *_pattern(sizes, residuals, noise),
-        *_reach(sizes, gap),
+        *_reach(sizes.flops, gap),
         *_late_drops(observations),
         *_width(interval),
     ]
+    return _by_severity(findings)
+
+
+def foreseeable(flops: Sequence[float], target_flops: float) -> tuple[Finding, ...]:
+    """What is certain from the compute of a ladder's sizes alone, before one of them is trained; refusals first."""
+    rungs = np.sort(np.asarray(flops, dtype=float))
+    return _by_severity([*_count(len(rungs)), *_reach(rungs, target_flops / float(rungs[-1]))])
+
+
+def _by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda finding: ("refusal", "warning", "note").index(finding.severity)))
 
 
-def _count(sizes: Sizes, prior: Prior) -> Iterator[Finding]:
-    count = len(sizes.flops)
+def _count(count: int) -> Iterator[Finding]:
     if count < FEWEST_SIZES:
         yield Finding(
             "too-few-sizes", "refusal", f"The ladder has {count} size{'s' if count > 1 else ''}; a law needs three."
         )
     elif count == FEWEST_SIZES:
         yield Finding("few-sizes", "warning", "The ladder has three sizes, so its curvature rests on one of them.")
+
+
+def _seeds(sizes: Sizes, prior: Prior) -> Iterator[Finding]:
     if sizes.freedom == 0:
         yield Finding(
             "one-seed",
@@ -145,7 +158,7 @@ def _pattern(sizes: Sizes, residuals: Vector, noise: Vector) -> Iterator[Finding
         )
 
 
-def _reach(sizes: Sizes, gap: float) -> Iterator[Finding]:
+def _reach(flops: Vector, gap: float) -> Iterator[Finding]:
     """How far the target lies beyond the ladder, against what has been tested and against the ladder's own span."""
     if gap > SUPPORTED_GAP:
         extreme = gap > EXTREME_GAP
@@ -156,16 +169,16 @@ def _reach(sizes: Sizes, gap: float) -> Iterator[Finding]:
             f"{SUPPORTED_GAP:,.0f} times"
             + (f", and beyond {EXTREME_GAP:,.0f} nothing is promised." if extreme else "."),
         )
-    span = float(sizes.flops[-1] / sizes.flops[0])
+    span = float(flops[-1] / flops[0])
     reach = math.log(gap) / math.log(span) if span > 1 else math.inf
-    if len(sizes.flops) > 1 and reach > LONG_REACH:
+    if len(flops) > 1 and reach > LONG_REACH:
         yield Finding(
             "span",
             "refusal" if reach > EXTREME_REACH else "warning",
             f"The rungs span a factor {span:.3g} of compute and the target lies a factor {gap:,.0f} beyond: "
             f"{reach:.1f} times as far in the logarithm, where {LONG_REACH:g} is tested.",
         )
-    if sizes.flops[-1] < PUBLIC_FLOPS:
+    if flops[-1] < PUBLIC_FLOPS:
         yield Finding(
             "below-public-scale",
             "note",

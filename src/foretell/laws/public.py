@@ -1,7 +1,7 @@
 """Ladders cut out of public families of training runs, to test forecasts whose outcomes are known.
 
-The tidy CSV form has one row per run and metric with the columns ``family, run, flops, params, tokens, metric, value,
-stage``. Runs of one family share architecture recipe, optimiser recipe and data.
+The tidy CSV form has one row per run and metric with the columns ``family, run, flops, params, params_total, tokens,
+metric, value, stage``. Runs of one family share architecture recipe, optimiser recipe and data.
 """
 
 from __future__ import annotations

@@ -20,24 +20,32 @@ from foretell.train.config import TrainingConfig
 class ForecastConfig(Settings):
     """The forecast."""
 
-    level: float = Field(default=0.9, gt=0, lt=1)
+    level: float = Field(default=0.9, ge=0.5, le=0.999)
+    """Probability of the interval."""
 
 
 class SamplesConfig(Settings):
     """Texts that the trained target writes for the report; prompts come from held-out text where none are given."""
 
     prompts: tuple[str, ...] = ()
+    """Texts to continue; the openings of held-out documents where none are given."""
     count: int = Field(default=3, ge=0)
+    """How many, where no prompts are given."""
     tokens: int = Field(default=120, ge=1)
+    """New tokens of each."""
     temperature: float = Field(default=0.8, ge=0)
+    """Of sampling; 0 is greedy."""
 
 
 class Recipe(Settings):
     """A run in full. ``output`` is the run directory; it is not part of what a run directory is compared by."""
 
     name: str = Field(min_length=1, max_length=100)
+    """What the report calls the run."""
     seed: int = Field(default=0, ge=0)
+    """Of the whole run: data order, initialisation, held-out split."""
     output: str = "runs/run"
+    """The run directory."""
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
     model: ShapeConfig = ShapeConfig()

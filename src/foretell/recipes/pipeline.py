@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import torch
 
 from foretell.core.errors import ForecastRefusedError, InterruptedRunError, UserError
 from foretell.core.files import read_json, require_space, write_json
-from foretell.core.hardware import available_cores, default_device, environment, matmul_peak
+from foretell.core.hardware import available_cores, environment
 from foretell.core.progress import duration, say
 from foretell.core.runlog import read_log
 from foretell.data.corpus import freeze_corpus
@@ -20,14 +17,15 @@ from foretell.data.tokenizer import Tokenizer, train_tokenizer
 from foretell.data.tokens import tokenize_corpus
 from foretell.infer.generate import generate_text
 from foretell.ladder.jobs import job_folder, run_jobs
-from foretell.ladder.plan import Plan, make_plan, plan_record
+from foretell.ladder.plan import plan_record, planned_sizes
 from foretell.ladder.records import ladder_observations
 from foretell.ladder.tuning import choose_learning_rate
 from foretell.laws.forecast import forecast
-from foretell.laws.records import Forecast
+from foretell.laws.records import Finding, Forecast
 from foretell.laws.registry import load_registered, register, registered_forecast, score
 from foretell.model.hf import load_hf, save_hf
 from foretell.recipes.config import Recipe
+from foretell.recipes.planning import foreseen, measured_peak, plan_of
 from foretell.recipes.workspace import Workspace
 from foretell.report.figures import write_forecast_svg
 from foretell.report.page import write_report
@@ -37,21 +35,6 @@ from foretell.train.interrupt import graceful_stop, stop_requested
 from foretell.train.loop import Trainer, recorded_result, trained_model
 
 LONGEST_SAMPLE_PROMPT = 200  # characters
-
-
-def plan_of(recipe: Recipe) -> Plan:
-    """The plan that a recipe asks for; reads no data.
-
-    Raises:
-        UserError: where the target is too small for its ladder.
-    """
-    return make_plan(recipe.model, recipe.target, recipe.ladder, recipe.training, vocabulary(recipe), recipe.seed)
-
-
-def vocabulary(recipe: Recipe) -> int:
-    """Tokens of the vocabulary: of the tokenizer file where one is named, else as many as asked for."""
-    file = recipe.tokenizer.file
-    return Tokenizer.from_file(Path(file)).vocab_size if file else recipe.tokenizer.vocab_size
 
 
 class Pipeline:
@@ -71,6 +54,7 @@ class Pipeline:
             UserError: for anything the user has to put right.
         """
         self.environment()
+        self.foresee()
         self.once("corpus/summary.json", "Corpus: reading, filtering and freezing documents", self.corpus)
         self.once("tokenizer/tokenizer.json", "Tokenizer", self.tokenizer)
         self.once("tokens/index.json", "Tokens", self.tokens)
@@ -89,21 +73,31 @@ class Pipeline:
         if stop_requested():
             raise InterruptedRunError(f"Interrupted before '{title}'; the same command goes on from there.")
         if not self.path(record).exists():
-            with self.workspace.stage(record.split("/")[0] if "ladder" not in record else record[:-5], title):
+            folder, _, _ = record.rpartition("/")
+            name = folder if folder not in ("", "ladder") else record.removesuffix(".json")
+            with self.workspace.stage(name, title):
                 stage()
 
     def environment(self) -> None:
         """Measure the machine once and record the plan with its price."""
         path = self.path("environment.json")
         if not path.exists():
-            device = default_device()
-            dtype = torch.bfloat16 if self.recipe.training.precision == "bfloat16" else torch.float32
-            write_json(path, environment() | {"matmul_peak": matmul_peak(device, dtype), "threads": available_cores()})
+            write_json(path, environment() | {"matmul_peak": measured_peak(self.recipe), "threads": available_cores()})
         self.peak: float = read_json(path)["matmul_peak"]
+        record = plan_record(self.plan, self.peak, available_cores())
         if not self.path("plan.json").exists():
-            record = plan_record(self.plan, self.peak, available_cores())
             require_space(self.workspace.folder, record["price"]["disk_bytes"], "this plan")
             write_json(self.path("plan.json"), record)
+        elif planned_sizes(read_json(self.path("plan.json"))) != planned_sizes(record) and not self.finished:
+            raise UserError(
+                f"{self.path('plan.json')} holds other sizes than this version of Foretell plans for the same recipe; "
+                "go on with the version that began the run, or choose another folder with --output."
+            )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the target is trained."""
+        return self.path("target", "result.json").exists()
 
     @property
     def data(self) -> str:
@@ -112,9 +106,9 @@ class Pipeline:
 
     def corpus(self) -> None:
         """Freeze as much text as the target needs."""
-        # A byte-level BPE of V tokens writes about 0.24 log2(V) bytes a token; a quarter more is for safety.
-        wanted = self.plan.target.tokens * 0.3 * math.log2(self.plan.target.model.vocab_size)
-        config = self.recipe.corpus.model_copy(update={"max_bytes": min(self.recipe.corpus.max_bytes, int(wanted))})
+        wanted = int(self.plan.target.tokens * self.plan.bytes_per_token * 1.25)  # a quarter more for safety
+        config = self.recipe.corpus
+        config = config.model_copy(update={"max_bytes": min(config.max_bytes, wanted)})
         summary = freeze_corpus(config, self.recipe.seed, self.path("corpus"))
         for split, counts in summary["splits"].items():
             say(f"  {split}: {counts['documents']:,} documents, {counts['bytes'] / 1e6:.1f} MB")
@@ -134,14 +128,16 @@ class Pipeline:
         """Refuse a corpus that the target would have to read too often; say when it is read more than once."""
         available = read_json(self.path("tokens", "index.json"))["splits"]["train"]["tokens"]
         needed, limit = self.plan.target.tokens, self.recipe.target.max_epochs
+        wanted = needed * self.plan.bytes_per_token
         if needed > limit * available:
             raise UserError(
                 f"The corpus is too small for the plan: {available:,} training tokens, and target.flops "
                 f"{self.recipe.target.flops:.3g} asks for {needed:,}, {needed / available:.1f} epochs where "
-                f"target.max_epochs allows {limit:g}. Add text to corpus.sources or lower target.flops."
+                f"target.max_epochs allows {limit:g}. Add text to corpus.sources"
+                f"{', raise corpus.max_bytes' if self.recipe.corpus.max_bytes < wanted else ''} or lower target.flops."
             )
         if needed > available:
-            say(f"[yellow]  The target reads its corpus {needed / available:.1f} times; rungs read less.[/yellow]")
+            say(f"  The target reads its corpus {needed / available:.1f} times; rungs read less.", "yellow")
 
     def jobs(self, settings: list[RunSettings], title: str) -> list[dict[str, Any]]:
         """Train small runs side by side."""
@@ -198,6 +194,15 @@ class Pipeline:
         }
         register(self.path("forecast.json"), made, context)
 
+    def foresee(self) -> None:
+        """Stop before anything is trained if the planned sizes alone cannot carry the forecast.
+
+        Raises:
+            ForecastRefusedError: with the reasons, unless ``anyway``.
+        """
+        if not self.path("forecast.json").exists():
+            self.stand_by(foreseen(self.plan), "Nothing was trained")
+
     def stand_by_forecast(self) -> None:
         """Show the sealed forecast; stop before the target if the ladder cannot carry it.
 
@@ -207,22 +212,28 @@ class Pipeline:
         registered = load_registered(self.path("forecast.json"))
         made = registered_forecast(registered)
         self.figure(registered)
-        if not self.path("target", "result.json").exists():
+        if not self.finished:
             say(f"  {made.sentence}")
             for finding in made.findings:
-                say(f"  [yellow]{finding.severity}: {finding.sentence}[/yellow]")
+                say(f"  {finding.severity}: {finding.sentence}", "yellow")
             say(f"  sealed as {registered['sha256'][:16]} at {registered['created']} in {self.path('forecast.json')}")
-        if made.refused:
-            reasons = [finding.sentence for finding in made.findings if finding.severity == "refusal"]
-            record = self.path("refusal.json")
-            anyway = self.anyway or (record.exists() and read_json(record)["anyway"])
-            write_json(record, {"sentences": reasons, "anyway": anyway})
-            if not anyway:
+        self.stand_by(made.findings, "The target was not started")
+
+    def stand_by(self, findings: Sequence[Finding], state: str) -> None:
+        """Record refusals among ``findings`` and stop at them, unless ``anyway``, now or in an earlier call."""
+        reasons = [finding.sentence for finding in findings if finding.severity == "refusal"]
+        if not reasons:
+            return
+        record = self.path("refusal.json")
+        anyway = self.anyway or (record.exists() and read_json(record)["anyway"])
+        write_json(record, {"sentences": reasons, "anyway": anyway})
+        if not anyway:
+            if self.path("forecast.json").exists():
                 self.report()
-                raise ForecastRefusedError(
-                    f"This ladder cannot carry this forecast: {' '.join(reasons)} The target was not started; "
-                    "--anyway goes on and records the refusal."
-                )
+            raise ForecastRefusedError(
+                f"This ladder cannot carry this forecast: {' '.join(reasons)} {state}; "
+                "--anyway goes on and records the refusal."
+            )
 
     def figure(self, registered: dict[str, Any]) -> None:
         """Draw forecast.svg, with the outcome where there is one."""
@@ -287,7 +298,7 @@ class Pipeline:
     def report(self) -> dict[str, Any]:
         """Write report.html from the records."""
         page = write_report(self.workspace.folder)
-        say(f"[bold]Report:[/bold] {page}")
+        say(f"Report: {page}", "bold")
         return read_json(self.path("score.json")) if self.path("score.json").exists() else {}
 
 

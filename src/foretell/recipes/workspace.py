@@ -58,7 +58,8 @@ class Workspace:
         changed = differences(there.comparable(), self.recipe.comparable())
         if changed and not (self.folder / "corpus").exists():
             # Nothing but a plan was made here (the corpus was mistyped, say): the new recipe takes its place.
-            (self.folder / "plan.json").unlink(missing_ok=True)
+            for made in ("plan.json", "refusal.json"):
+                (self.folder / made).unlink(missing_ok=True)
             write_atomic(recorded, recipe_text(self.recipe))
         elif changed:
             raise UserError(
@@ -74,7 +75,7 @@ class Workspace:
     @contextmanager
     def stage(self, name: str, title: str) -> Iterator[None]:
         """Announce a stage and log how long it took and how it ended."""
-        say(f"[bold]{title}[/bold]")
+        say(title, "bold")
         start = time.monotonic()
         try:
             yield
@@ -84,7 +85,7 @@ class Workspace:
             raise
         seconds = time.monotonic() - start
         self.log.write("stage", name=name, seconds=seconds, status="done")
-        say(f"  [dim]done in {duration(seconds)}[/dim]")
+        say(f"  done in {duration(seconds)}", "dim")
 
     def path(self, *parts: str) -> Path:
         """A path inside the run directory."""

@@ -207,7 +207,7 @@ def _ladder_cost(run: Run) -> Iterator[Finding]:
     sentence = (
         f"The whole ladder, {plural(len(run.ladder), 'run')}, cost {percent(spent / target)} of the target's compute"
     )
-    wall, own = stage_seconds(run, "ladder"), run.target.number("seconds")
+    wall, own = stage_seconds(run, "ladder"), stage_seconds(run, "target")
     if wall is not None and own:
         sentence += f" and {seconds(wall)} of time, {percent(wall / own)} of the target's {seconds(own)}"
     yield Finding(sentence + ".", "ladder/runs")

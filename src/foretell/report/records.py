@@ -34,7 +34,7 @@ RECORD_FILES = {
     "ladder/rungs.json": "the results of all rungs",
     "refusal.json": "why the ladder was refused",
     "forecast.json": "the registered forecast",
-    "target/log.jsonl": "every step of the target",
+    "target/log.jsonl": "steps of the target, evenly thinned",
     "target/result.json": "the target's result",
     "score.json": "the forecast against the outcome",
     "samples.json": "text written by the model",

@@ -51,12 +51,14 @@ def tiles(run: Run) -> list[Tile]:
             f"of the target's compute, {plural(len(run.ladder), 'run')}" if run.ladder else "",
         ),
         Tile("parameters", None if parameters is None else count(parameters), "embeddings counted"),
-        Tile("training tokens", None if tokens is None else count(tokens), _tokens_each(tokens, parameters)),
+        Tile("training tokens", None if tokens is None else count(tokens), _tokens_each(tokens, run)),
     ]
 
 
-def _tokens_each(tokens: float | None, parameters: float | None) -> str:
-    return f"{tokens / parameters:.1f} a parameter" if tokens and parameters else ""
+def _tokens_each(tokens: float | None, run: Run) -> str:
+    """By the convention that the plan uses: the head counts, the embedding does not."""
+    with_head = run.target.number("parameters.with_head") or run.plan.number("target.parameters.with_head")
+    return f"{tokens / with_head:.1f} a parameter with the head counted" if tokens and with_head else ""
 
 
 def summary(run: Run) -> str:

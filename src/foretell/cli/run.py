@@ -1,0 +1,80 @@
+"""``foretell run`` and ``foretell plan``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+
+from foretell.cli.output import out, print_findings
+from foretell.core.config import build, merge, parse_overrides
+from foretell.core.errors import UserError
+from foretell.core.progress import duration
+from foretell.ladder.plan import plan_record
+from foretell.recipes.config import Recipe, load_recipe
+from foretell.recipes.planning import foreseen, measured_peak, plan_of, recorded_plan
+from foretell.recipes.workspace import open_run
+
+DEFAULT_RECIPE = "laptop"
+
+
+def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """``foretell run``."""
+    if arguments.resume:
+        if arguments.recipe is not None:
+            raise UserError(
+                f"Both a recipe ({arguments.recipe}) and --resume {arguments.resume} were given; --resume takes the "
+                "recipe that is recorded there."
+            )
+        folder = Path(arguments.resume)
+        recipe = build(Recipe, merge(open_run(folder), {"output": str(folder), **parse_overrides(overrides)}))
+    else:
+        recipe = load_recipe(arguments.recipe or DEFAULT_RECIPE, overrides)
+    show_plan(recipe)
+    if not arguments.dry_run:
+        from foretell.recipes.pipeline import run_recipe  # torch: two seconds that mistakes need not wait for
+
+        run_recipe(recipe, anyway=arguments.anyway)
+    return 0
+
+
+def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
+    """``foretell plan``."""
+    show_plan(load_recipe(arguments.recipe or DEFAULT_RECIPE, overrides))
+    return 0
+
+
+def show_plan(recipe: Recipe) -> None:
+    """Print sizes, tokens, compute, time, disk, text and what is foreseen, before anything is spent."""
+    planned = plan_of(recipe)
+    record = recorded_plan(recipe)
+    if record is None:
+        peak = measured_peak(recipe)
+        from foretell.core.hardware import available_cores
+
+        record = plan_record(planned, peak, available_cores())
+    table = Table(title=f"Plan of '{recipe.name}'", title_justify="left", box=None, pad_edge=False)
+    for column in ("", "width", "parameters", "tokens", "batch", "steps", "FLOPs", "target is", "seeds"):
+        table.add_column(column, justify="left" if not column else "right")
+    rows = [("rung", size) for size in record["rungs"]] + [("target", record["target"])]
+    for name, size in rows:
+        table.add_row(
+            name, str(size["width"]), f"{size['parameters']['total']:,}", f"{size['tokens'] / 1e6:.2f}M",
+            f"{size['batch_rows']}x{size['context']}", str(size["steps"]), f"{size['flops']:.2e}",
+            f"{size['ratio']:,.0f}x", str(len(size.get("seeds", [0]))),
+        )  # fmt: skip
+    out.print(table)
+    cost = record["price"]
+    tuning = len(record["learning_rates"]) * len(record["tuning"]) * recipe.ladder.tuning_seeds
+    text = record["target"]["tokens"] / recipe.target.max_epochs * planned.bytes_per_token
+    out.print(
+        f"Tuning: {tuning} runs over {len(record['learning_rates'])} learning rates. Ladder: "
+        f"{cost['ladder_share_of_flops']:.1%} of the target's FLOPs, about {duration(cost['ladder_seconds'])}; target "
+        f"about {duration(cost['target_seconds'])}; disk about {cost['disk_bytes'] / 1e6:,.0f} MB in {recipe.output}.\n"
+        f"Text: at least about {text / 1e6:,.1f} MB, read {recipe.target.max_epochs:g} times, better "
+        f"{text * recipe.target.max_epochs / 1e6:,.1f} MB, read once.\n"
+        f"Law: {record['target']['law']}."
+    )
+    print_findings(foreseen(planned))

@@ -1,0 +1,54 @@
+"""What is known of a run before anything is spent: its plan, and what its forecast is certain to be told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from foretell.core.config import build, read_yaml
+from foretell.core.files import read_json
+from foretell.ladder.plan import Plan, make_plan
+from foretell.laws.diagnostics import foreseeable
+from foretell.laws.records import Finding
+from foretell.recipes.config import Recipe
+
+
+def plan_of(recipe: Recipe) -> Plan:
+    """The plan that a recipe asks for; reads no data.
+
+    Raises:
+        UserError: where the target is too small for its ladder.
+    """
+    return make_plan(recipe.model, recipe.target, recipe.ladder, recipe.training, vocabulary(recipe), recipe.seed)
+
+
+def vocabulary(recipe: Recipe) -> int:
+    """Tokens of the vocabulary: of the tokenizer file where one is named, else as many as asked for."""
+    if not recipe.tokenizer.file:
+        return recipe.tokenizer.vocab_size
+    from foretell.data.tokenizer import Tokenizer  # half a second that few plans need
+
+    return Tokenizer.from_file(Path(recipe.tokenizer.file)).vocab_size
+
+
+def measured_peak(recipe: Recipe) -> float:
+    """Matrix products of this machine in FLOP/s, in the precision that the recipe trains in."""
+    import torch  # two seconds that a recipe's mistakes need not wait for
+
+    from foretell.core.hardware import default_device, matmul_peak
+
+    return matmul_peak(default_device(), getattr(torch, recipe.training.precision))
+
+
+def foreseen(plan: Plan) -> tuple[Finding, ...]:
+    """What the sizes alone say about the forecast, before one of them is trained."""
+    return foreseeable([size.flops for size in plan.rungs], plan.target.flops)
+
+
+def recorded_plan(recipe: Recipe) -> dict[str, Any] | None:
+    """The plan in the recipe's run directory, if that directory is of this recipe."""
+    folder = Path(recipe.output)
+    if not (folder / "plan.json").exists() or not (folder / "recipe.yaml").exists():
+        return None
+    there = build(Recipe, read_yaml(folder / "recipe.yaml"))
+    return dict(read_json(folder / "plan.json")) if there.comparable() == recipe.comparable() else None
