@@ -39,10 +39,19 @@ def test_long_rows_and_inference_keep_no_probabilities(monkeypatch) -> None:
         causal_attention(*_inputs(100), scale=0.3)
 
 
-def test_it_reads_parts_of_one_projection_without_copies_of_their_layout() -> None:
-    """As the decoder calls it: strided views of one [B, T, heads, E] tensor."""
+def test_it_reads_strided_views() -> None:
+    """As the decoder calls it: parts of one [B, T, heads, E] projection, transposed."""
     whole = torch.randn(2, 100, 6, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     query, key, value = (part.transpose(1, 2) for part in whole.split(2, dim=2))
     out = causal_attention(query, key, value, 0.5)
     expected = F.scaled_dot_product_attention(query, key, value, is_causal=True, scale=0.5)
-    torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-5)
+    for ours, theirs in zip(_with_gradients(out, [whole]), _with_gradients(expected, [whole]), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_mixed_precision_goes_through() -> None:
+    """Under autocast queries and keys come in float32, because of their rotation, and values in bfloat16."""
+    query, key, value = _inputs(BLOCK + 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        causal_attention(query, key, value.bfloat16(), 0.3).sum().backward()
+    assert query.grad is not None

@@ -102,7 +102,7 @@ def test_the_other_verbs_read_it(finished: Path, tmp_path: Path, capsys: pytest.
     main(["forecast", str(finished), "--flops", "1e11"])
     assert "1e+11" in capsys.readouterr().out
     assert main(["report", str(finished)]) == 0
-    assert main(["generate", str(finished), "def ", "--tokens", "12", "--seed", "1"]) == 0
+    assert main(["generate", str(finished), "--seed", "1", "--tokens", "12", "def "]) == 0
     first = capsys.readouterr().out
     assert "def " in first
     main(["generate", str(finished), "def ", "--tokens", "12", "--seed", "1"])
@@ -168,6 +168,7 @@ def test_what_the_plan_alone_cannot_carry_is_refused_before_anything_is_trained(
     assert "a law needs three. Nothing was trained" in " ".join(capsys.readouterr().err.split())
     assert read_json(tmp_path / "out" / "refusal.json")["anyway"] is False
     assert not (tmp_path / "out" / "corpus").exists()
+    assert "a law needs three" in (tmp_path / "out" / "report.html").read_text()
     assert main(["plan", *arguments[1:]]) == 0
     assert "refusal: The ladder has 2 sizes" in capsys.readouterr().out
 

@@ -14,10 +14,12 @@ from safetensors.torch import load_file
 from conftest import run_settings
 from foretell.core.errors import DivergedError, InterruptedRunError, UserError
 from foretell.core.runlog import read_log
+from foretell.data.stream import Batch
 from foretell.train import loop
 from foretell.train.checkpoint import checkpoint_folders
 from foretell.train.config import GuardConfig, RunSettings, TrainingConfig
 from foretell.train.loop import Trainer, recorded_result, trained_model
+from foretell.train.objective import micro_batches
 
 CHILD = """
 import json, pathlib, sys
@@ -69,11 +71,14 @@ def test_a_run_learns_and_leaves_its_records(small_corpus: Path, tmp_path: Path)
 
 def test_accumulation_gives_the_same_gradient_step(small_corpus: Path, tmp_path: Path) -> None:
     """Micro-batches of unequal token counts are weighted by tokens over the whole step."""
-    for micro in (4, 3, 1):
+    batch = Batch(torch.zeros(5, 8), torch.zeros(5, 8), 40)
+    assert [len(inputs) for inputs, _ in micro_batches(batch, 2)] == [2, 2, 1]
+    for micro in (5, 3, 2):
         training = TrainingConfig(micro_rows=micro, evaluations=0, compile="off")
-        train(run_settings(small_corpus / "tokens", training=training, steps=5), small_corpus, tmp_path / str(micro))
-    for micro in (3, 1):
-        for name, tensor in weights(tmp_path / "4").items():
+        settings = run_settings(small_corpus / "tokens", training=training, steps=5, rows=5)
+        train(settings, small_corpus, tmp_path / str(micro))
+    for micro in (3, 2):
+        for name, tensor in weights(tmp_path / "5").items():
             torch.testing.assert_close(weights(tmp_path / str(micro))[name], tensor, rtol=1e-3, atol=2e-5, msg=name)
 
 

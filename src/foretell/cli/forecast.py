@@ -14,8 +14,16 @@ from foretell.ladder.records import ladder_observations
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.registry import load_registered, registered_forecast
 from foretell.recipes.config import Recipe
-from foretell.recipes.planning import plan_of
 from foretell.recipes.workspace import open_run
+
+
+def registered_flops(folder: Path) -> float:
+    """Compute of the run's target: the registered one, else the planned one."""
+    if (folder / "forecast.json").exists():
+        return registered_forecast(load_registered(folder / "forecast.json")).target_flops
+    if not (folder / "plan.json").exists():
+        raise UserError(f"{folder} has no plan.json yet, so no target to forecast; give --flops.")
+    return float(read_json(folder / "plan.json")["target"]["flops"])
 
 
 def forecast(arguments: argparse.Namespace) -> int:
@@ -26,7 +34,7 @@ def forecast(arguments: argparse.Namespace) -> int:
     fresh = arguments.flops is not None or arguments.level is not None or not sealed.exists()
     if fresh:
         recipe = build(Recipe, merge(open_run(folder), {"output": str(folder)}))
-        flops = plan_of(recipe).target.flops if arguments.flops is None else arguments.flops
+        flops = registered_flops(folder) if arguments.flops is None else arguments.flops
         level = recipe.forecast.level if arguments.level is None else arguments.level
         made = make_forecast(ladder_observations(folder), flops, level=level)
         registered = {"forecast": made.to_dict()}

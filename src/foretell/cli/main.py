@@ -144,8 +144,11 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """
     known, overrides = split_overrides(argv)
     arguments, rest = build_parser().parse_known_args(known)
-    if arguments.verb == "generate" and arguments.prompt is None and len(rest) == 1 and not rest[0].startswith("-"):
-        arguments.prompt = rest.pop()  # argparse does not see a prompt that comes after an option
+    if arguments.verb == "generate" and arguments.prompt is None:
+        # argparse does not see a prompt that comes after an option
+        words = rest[1:] if rest[:1] == ["--"] else rest
+        if len(words) == 1 and (len(words) < len(rest) or " " in words[0] or not words[0].startswith("-")):
+            arguments.prompt, rest = words[0], []
     if rest:
         raise UserError(f"{arguments.verb}: unrecognized arguments: {' '.join(rest)}.")
     return arguments, overrides

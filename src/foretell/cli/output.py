@@ -9,7 +9,7 @@ from rich.console import Console
 
 from foretell.laws.records import Finding
 
-out = Console(highlight=False, markup=False, soft_wrap=not sys.stdout.isatty())
+out = Console(highlight=False, markup=False, emoji=False, soft_wrap=not sys.stdout.isatty())
 
 
 def print_findings(findings: Iterable[Finding]) -> None:

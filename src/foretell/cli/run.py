@@ -68,13 +68,16 @@ def show_plan(recipe: Recipe) -> None:
     out.print(table)
     cost = record["price"]
     tuning = len(record["learning_rates"]) * len(record["tuning"]) * recipe.ladder.tuning_seeds
-    text = record["target"]["tokens"] / recipe.target.max_epochs * planned.bytes_per_token
+    once = record["target"]["tokens"] * planned.bytes_per_token
+    heldout = min(recipe.corpus.heldout_bytes, once / 10)
+    text = f"about {(once + heldout) / 1e6:,.1f} MB to read none of it twice"
+    if recipe.target.max_epochs > 1:
+        text += f", {(once / recipe.target.max_epochs + heldout) / 1e6:,.1f} MB at least"
     out.print(
         f"Tuning: {tuning} runs over {len(record['learning_rates'])} learning rates. Ladder: "
         f"{cost['ladder_share_of_flops']:.1%} of the target's FLOPs, about {duration(cost['ladder_seconds'])}; target "
         f"about {duration(cost['target_seconds'])}; disk about {cost['disk_bytes'] / 1e6:,.0f} MB in {recipe.output}.\n"
-        f"Text: at least about {text / 1e6:,.1f} MB, read {recipe.target.max_epochs:g} times, better "
-        f"{text * recipe.target.max_epochs / 1e6:,.1f} MB, read once.\n"
+        f"Text: {text}.\n"
         f"Law: {record['target']['law']}."
     )
     print_findings(foreseen(planned))

@@ -121,19 +121,27 @@ def dotted_names(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInf
 
 
 def _nearest(model: type[BaseModel], name: str) -> str | None:
-    """The setting that an unknown dotted name most likely means, if any is near: its last part, or nearly."""
+    """The setting in one of the sections that a name without its section most likely means, if there is one."""
     by_leaf: dict[str, list[str]] = {}
     for key in dotted_names(model):
         by_leaf.setdefault(key.rpartition(".")[2], []).append(key)
-    near = difflib.get_close_matches(name.rpartition(".")[2], by_leaf, n=1, cutoff=0.8)
-    return by_leaf[near[0]][0] if near else None
+    near = difflib.get_close_matches(name, by_leaf, n=1, cutoff=0.8)
+    return by_leaf[near[0]][0] if near and len(by_leaf[near[0]]) == 1 else None
 
 
-EXPECTED = {
-    "model_type": "a mapping of keys to values is expected",
-    "tuple_type": "a list is expected, as [1, 2]",
-    "list_type": "a list is expected, as [1, 2]",
-}
+def _expected(model: type[BaseModel], detail: ErrorDetails) -> str | None:
+    """What a setting that was given a plain value takes, where that is a mapping or a list."""
+    location = detail["loc"]
+    if detail["type"] == "model_type":
+        keys = _keys_at(model, location)
+        return "a mapping of keys to values is expected" + (f", of {', '.join(keys)}" if keys else "")
+    if detail["type"] not in ("tuple_type", "list_type"):
+        return None
+    field = dotted_names(model).get(".".join(map(str, location)))
+    item = next(iter(getattr(field.annotation, "__args__", ())), None) if field else None
+    if isinstance(item, type) and issubclass(item, BaseModel):
+        return f"a list of mappings is expected, as [{{KEY: VALUE}}], of {', '.join(item.model_fields)}"
+    return "a list is expected, as " + ('["...", "..."]' if item is str else "[1, 2]")
 
 
 def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
@@ -142,14 +150,14 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     if detail["type"] == "extra_forbidden":
         keys = _keys_at(model, location[:-1])
         beside = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.7)
-        near = ".".join([*map(str, location[:-1]), *beside]) if beside else _nearest(model, name)
+        near = ".".join([*map(str, location[:-1]), *beside]) if beside else None
+        if near is None and len(location) == 1:
+            near = _nearest(model, name)
         hint = f"did you mean '{near}'?" if near else f"accepted here: {', '.join(keys)}."
         return f"Unknown key '{name}'; {hint}"
     if detail["type"] == "missing":
         return f"'{name}' is missing."
-    message = EXPECTED.get(detail["type"]) or detail["msg"].removeprefix("Value error, ").rstrip(".")
-    if detail["type"] == "model_type" and (keys := _keys_at(model, location)):
-        message += f", of {', '.join(keys)}"
+    message = _expected(model, detail) or detail["msg"].removeprefix("Value error, ").rstrip(".")
     return f"{name} is {detail['input']!r}: {message[0].lower()}{message[1:]}."
 
 

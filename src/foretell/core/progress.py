@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 T = TypeVar("T")
-console = Console(stderr=True, highlight=False, soft_wrap=not sys.stderr.isatty())
+console = Console(stderr=True, highlight=False, emoji=False, soft_wrap=not sys.stderr.isatty())
 LINE_SECONDS = 10.0
 
 

@@ -256,6 +256,6 @@ def plan_record(plan: Plan, peak: float, cores: int) -> dict[str, Any]:
 
 
 def planned_sizes(record: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """What decides the result in a plan's record: width, feed-forward width, batch and steps of every size."""
+    """The sizes of a plan's record: width, feed-forward width, heads, batch and steps of each."""
     sizes = [*record["rungs"], *record["tuning"], record["target"]]
     return [(size["width"], size["ffn_width"], size["heads"], size["batch_rows"], size["steps"]) for size in sizes]

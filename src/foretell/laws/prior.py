@@ -14,8 +14,8 @@ class Prior:
     """What is believed before a ladder is seen. Factors are one standard deviation of a log-normal.
 
     ``kappa``, ``ell`` and ``offset_share`` are calibrated on public families: ``python -m foretell.laws.backtest FOLDER
-    --calibrate`` shows that moving them gains next to nothing. The transition's probability at small compute and its strength
-    rest on the project's own measured ladders, one of which had one; docs/forecast.md has both tables.
+    --calibrate`` shows that moving them gains next to nothing. The transition's probability at small compute and its
+    strength rest on the project's own measured ladders, one of which had one; docs/forecast.md has both tables.
     """
 
     exponent: float = 0.12

@@ -64,8 +64,9 @@ class BlockwiseCausalAttention(torch.autograd.Function):
 
 def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     """Causal attention of [B, H, T, E] queries, keys and values to [B, H, T, E], by what is fastest here."""
-    trains = torch.is_grad_enabled() and query.requires_grad
-    if trains and query.device.type == "cpu" and query.dtype == torch.float32 and 1 < query.shape[2] <= LONGEST:
+    trains = torch.is_grad_enabled() and query.requires_grad and 1 < query.shape[2] <= LONGEST
+    exact = query.dtype == key.dtype == value.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if trains and exact and query.device.type == "cpu":
         parts = (part.flatten(0, 1) for part in (query * scale, key, value))
         mixed: Tensor = BlockwiseCausalAttention.apply(*parts)
         return mixed.view(query.shape)

@@ -88,7 +88,10 @@ class Pipeline:
         if not self.path("plan.json").exists():
             require_space(self.workspace.folder, record["price"]["disk_bytes"], "this plan")
             write_json(self.path("plan.json"), record)
-        elif planned_sizes(read_json(self.path("plan.json"))) != planned_sizes(record) and not self.finished:
+        elif (
+            planned_sizes(read_json(self.path("plan.json"))) != planned_sizes(record)
+            and not self.path("score.json").exists()
+        ):
             raise UserError(
                 f"{self.path('plan.json')} holds other sizes than this version of Foretell plans for the same recipe; "
                 "go on with the version that began the run, or choose another folder with --output."
@@ -228,8 +231,7 @@ class Pipeline:
         anyway = self.anyway or (record.exists() and read_json(record)["anyway"])
         write_json(record, {"sentences": reasons, "anyway": anyway})
         if not anyway:
-            if self.path("forecast.json").exists():
-                self.report()
+            self.report()
             raise ForecastRefusedError(
                 f"This ladder cannot carry this forecast: {' '.join(reasons)} {state}; "
                 "--anyway goes on and records the refusal."

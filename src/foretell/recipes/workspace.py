@@ -58,7 +58,7 @@ class Workspace:
         changed = differences(there.comparable(), self.recipe.comparable())
         if changed and not (self.folder / "corpus").exists():
             # Nothing but a plan was made here (the corpus was mistyped, say): the new recipe takes its place.
-            for made in ("plan.json", "refusal.json"):
+            for made in ("environment.json", "plan.json", "refusal.json", "report.html"):
                 (self.folder / made).unlink(missing_ok=True)
             write_atomic(recorded, recipe_text(self.recipe))
         elif changed:

@@ -207,7 +207,9 @@ def _ladder_cost(run: Run) -> Iterator[Finding]:
     sentence = (
         f"The whole ladder, {plural(len(run.ladder), 'run')}, cost {percent(spent / target)} of the target's compute"
     )
-    wall, own = stage_seconds(run, "ladder"), stage_seconds(run, "target")
+    wall = stage_seconds(run, "ladder")
+    # A killed process logs no stage; the seconds of its steps are in the checkpoint it went on from.
+    own = max(stage_seconds(run, "target") or 0.0, run.target.number("seconds") or 0.0)
     if wall is not None and own:
         sentence += f" and {seconds(wall)} of time, {percent(wall / own)} of the target's {seconds(own)}"
     yield Finding(sentence + ".", "ladder/runs")

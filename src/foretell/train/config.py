@@ -49,15 +49,15 @@ class TrainingConfig(Settings):
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of activations; weights and moments are float32."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """`torch.compile`: `auto` where a run is long enough to pay for it."""
+    """Compilation of the target: `auto` where it is long enough to pay for it. Rungs are not compiled."""
     evaluations: int = Field(default=20, ge=0)
-    """Held-out evaluations on the way, besides the one at the end."""
+    """Held-out evaluations of the target on the way, besides the one at the end."""
     evaluation_rows: int = Field(default=128, ge=1)
     """Rows of each evaluation on the way."""
     checkpoints: int = Field(default=20, ge=1)
-    """How many are saved on the way."""
+    """How many are saved on the way of the target; a rung saves four."""
     keep_checkpoints: int = Field(default=2, ge=1)
-    """How many of the newest stay on disk."""
+    """How many of the newest stay on disk; one of a rung."""
     guard: GuardConfig = GuardConfig()
 
 
