@@ -224,7 +224,7 @@ def test_environment_has_projects_licences_and_not_itself():
 
 def test_hub_without_its_package_gives_the_command(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
-    with pytest.raises(UserError, match=r"pip install 'foretell\[hub\]'"):
+    with pytest.raises(UserError, match=r"pip install '\.\[hub\]'"):
         list_source(SourceConfig(hub="some/set"), 0, 1 << 20)
 
 

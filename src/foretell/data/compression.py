@@ -39,6 +39,15 @@ def inner_suffix(path: Path) -> str:
     return (Path(path.stem).suffix if is_compressed(path) else path.suffix).lower()
 
 
+def read_up_to(stream: BinaryIO, limit: int) -> bytes:
+    """The next ``limit`` bytes, or fewer at the end; memory is taken for what is there, not for the limit."""
+    pieces = []
+    while limit > 0 and (piece := stream.read(min(limit, 1 << 20))):
+        pieces.append(piece)
+        limit -= len(piece)
+    return b"".join(pieces)
+
+
 @contextmanager
 def open_bytes(path: Path) -> Iterator[BinaryIO]:
     """Open a file for reading, decompressed.

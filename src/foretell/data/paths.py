@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foretell.core.errors import UserError
-from foretell.data.compression import inner_suffix, open_bytes
+from foretell.data.compression import inner_suffix, open_bytes, read_up_to
 from foretell.data.config import SourceConfig
 from foretell.data.documents import Document, Item, Listing, Unreadable, decode_text, keyed_hash
 from foretell.data.rows import read_jsonl, read_parquet, row_document
@@ -115,7 +115,7 @@ def _read_text(file: _File, licence: str | None, read_at_most: int) -> Iterator[
     with open_bytes(file.path) as stream:
         data = stream.read(SNIFFED_BYTES)
         if b"\0" not in data:
-            data += stream.read(max(0, read_at_most - len(data)))
+            data += read_up_to(stream, read_at_most - len(data))
             whole = not stream.read(1)
         else:
             whole = True
