@@ -55,3 +55,14 @@ def test_the_page_of_settings_is_what_the_command_writes(capsys) -> None:
     page = capsys.readouterr().out
     assert page == (ROOT / "docs" / "settings.md").read_text()
     assert not re.search(r"\|\s*\|$", page, re.MULTILINE), "a setting without a meaning"
+
+
+def test_the_benchmark_table_is_its_record() -> None:
+    record = read_json(ROOT / "docs" / "benchmarks" / "train-cpu.json")
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    for row in record["rows"]:
+        line = next(line for line in page.splitlines() if line.startswith(f"| {row['width']} |"))
+        figures = [f"{row[f'{peer}_tokens_per_second']:,.0f}" for peer in ("foretell", "eager", "transformers")]
+        figures += [f"**{row['ratio']:.2f}**", f"{row['eager_ratio']:.2f}", f"{row['peak_share'] * 100:.0f} %"]
+        for figure in figures:
+            assert figure in line, (figure, line)
