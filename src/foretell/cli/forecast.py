@@ -1,8 +1,9 @@
-"""``foretell forecast``."""
+"""``foretell forecast``: from a run directory's ladder, or from anyone's table of runs. Never imports torch."""
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,86 @@ from foretell.cli.output import out, print_findings
 from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
-from foretell.ladder.records import ladder_observations
+from foretell.core.tables import SUFFIXES
 from foretell.laws.forecast import forecast as make_forecast
+from foretell.laws.forecast import forecast_runs
+from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.recipes.config import Recipe
-from foretell.recipes.workspace import open_run
+from foretell.laws.runs import read_runs
+
+TABLE_ONLY = ("metric", "family", "max_flops")
+
+
+def forecast(arguments: argparse.Namespace) -> int:
+    """Forecast, print it, and say by the exit code whether the runs can carry it."""
+    path = Path(arguments.runs)
+    made, record = _from_table(path, arguments) if path.suffix.lower() in SUFFIXES else _from_folder(path, arguments)
+    if arguments.json:
+        print(json.dumps(record, allow_nan=False))
+    else:
+        out.print(made.sentence)
+        print_findings(made.findings)
+    return 3 if made.refused else 0
+
+
+def _record(made: Forecast, count: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    """What ``--json`` prints."""
+    return {
+        "metric": made.metric, "flops": made.target_flops, "params": arguments.params, "tokens": arguments.tokens,
+        "value": made.median, "low": made.low, "high": made.high, "level": made.level, "law": made.law, "n_runs": count,
+        "refused": made.refused, "warnings": [f"{finding.severity}: {finding.sentence}" for finding in made.findings],
+    }  # fmt: skip
+
+
+def _from_table(path: Path, arguments: argparse.Namespace) -> tuple[Forecast, dict[str, Any]]:
+    flops = arguments.flops
+    if flops is None and arguments.params is not None and arguments.tokens is not None:
+        flops = 6 * arguments.params * arguments.tokens
+    if flops is None:
+        raise UserError("--flops is missing: the compute to forecast for (or --params and --tokens).")
+    if arguments.svg:
+        raise UserError("--svg draws the forecast of a run directory; of a table it is not drawn yet.")
+    runs = read_runs(path, arguments.metric, arguments.family)
+    level = 0.9 if arguments.level is None else arguments.level
+    made, count = forecast_runs(runs, flops, level=level, max_flops=arguments.max_flops)
+    return made, _record(made, count, arguments)
+
+
+def _from_folder(folder: Path, arguments: argparse.Namespace) -> tuple[Forecast, dict[str, Any]]:
+    """The registered forecast, or a fresh one where other compute or another level is asked for."""
+    for name in TABLE_ONLY:
+        if getattr(arguments, name) is not None:
+            raise UserError(
+                f"--{name.replace('_', '-')} is for tables of runs ({', '.join(SUFFIXES)}); {folder} is none."
+            )
+    sealed = folder / "forecast.json"
+    registered: dict[str, Any]
+    fresh = arguments.flops is not None or arguments.level is not None or not sealed.exists()
+    if fresh:
+        made = _fresh(folder, arguments)
+        registered = {"forecast": made.to_dict()}
+        said = "Made now from the ladder's records and not registered."
+    else:
+        registered = load_registered(sealed)
+        made = registered_forecast(registered)
+        said = f"Registered {registered['created']} as {registered['sha256'][:16]} (hash verified)."
+    if not arguments.json:
+        out.print(said)
+    if arguments.svg:
+        _draw(Path(arguments.svg), folder, registered, scored=not fresh)
+    return made, _record(made, len(made.observations), arguments)
+
+
+def _fresh(folder: Path, arguments: argparse.Namespace) -> Forecast:
+    # The recipe's classes take half a second that a table's forecast need not wait for.
+    from foretell.ladder.records import ladder_observations
+    from foretell.recipes.config import Recipe
+    from foretell.recipes.workspace import open_run
+
+    recipe = build(Recipe, merge(open_run(folder), {"output": str(folder)}))
+    flops = registered_flops(folder) if arguments.flops is None else arguments.flops
+    level = recipe.forecast.level if arguments.level is None else arguments.level
+    return make_forecast(ladder_observations(folder), flops, level=level)
 
 
 def registered_flops(folder: Path) -> float:
@@ -26,33 +102,12 @@ def registered_flops(folder: Path) -> float:
     return float(read_json(folder / "plan.json")["target"]["flops"])
 
 
-def forecast(arguments: argparse.Namespace) -> int:
-    """The registered forecast, or a fresh one where other compute or another level is asked for."""
-    folder = Path(arguments.run)
-    registered: dict[str, Any]
-    sealed = folder / "forecast.json"
-    fresh = arguments.flops is not None or arguments.level is not None or not sealed.exists()
-    if fresh:
-        recipe = build(Recipe, merge(open_run(folder), {"output": str(folder)}))
-        flops = registered_flops(folder) if arguments.flops is None else arguments.flops
-        level = recipe.forecast.level if arguments.level is None else arguments.level
-        made = make_forecast(ladder_observations(folder), flops, level=level)
-        registered = {"forecast": made.to_dict()}
-        out.print("Made now from the ladder's records and not registered.")
-    else:
-        registered = load_registered(sealed)
-        made = registered_forecast(registered)
-        out.print(f"Registered {registered['created']} as {registered['sha256'][:16]} (hash verified).")
-    out.print(made.sentence)
-    print_findings(made.findings)
-    if arguments.svg:
-        from foretell.report.figures import write_forecast_svg
+def _draw(path: Path, folder: Path, registered: dict[str, Any], *, scored: bool) -> None:
+    from foretell.report.figures import write_forecast_svg
 
-        index = folder / "tokens" / "index.json"
-        if not index.exists():
-            raise UserError(f"{index} is missing, which --svg reads the bytes of a word from.")
-        counts = read_json(index)["splits"]["heldout"]
-        scored = not fresh and (folder / "score.json").exists()
-        outcome = read_json(folder / "score.json") if scored else None
-        write_forecast_svg(Path(arguments.svg), registered, outcome, counts["bytes"] / counts["words"])
-    return 3 if made.refused else 0
+    index = folder / "tokens" / "index.json"
+    if not index.exists():
+        raise UserError(f"{index} is missing, which --svg reads the bytes of a word from.")
+    counts = read_json(index)["splits"]["heldout"]
+    outcome = read_json(folder / "score.json") if scored and (folder / "score.json").exists() else None
+    write_forecast_svg(path, registered, outcome, counts["bytes"] / counts["words"])

@@ -30,6 +30,12 @@ Any setting of the recipe can be given by its dotted name; foretell settings lis
   --corpus.sources '[{path: "texts/**/*.txt"}]'
 Built-in recipes: laptop (the default).
 """
+FORECAST_EPILOG = """\
+  foretell forecast runs.csv --flops 1e22                 columns: compute (or C), loss; params and tokens if known
+  foretell forecast runs.csv --metric val_loss --flops 1e22 --json
+  foretell forecast runs.csv --flops 1e21 --max-flops 1e19 as if the larger runs had not been trained
+  foretell forecast runs/laptop                           the registered forecast, its seal verified
+"""
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
          "generate": "generate", "bench": "bench"}  # fmt: skip
@@ -77,11 +83,22 @@ def build_parser() -> argparse.ArgumentParser:
     settings.add_argument("recipe", nargs="?", default="laptop", help="a built-in recipe's name or a YAML file")
     settings.add_argument("--markdown", action="store_true", help="as the page docs/settings.md")
 
-    forecast = verbs.add_parser("forecast", help="forecast a loss from a run directory's ladder")
-    forecast.add_argument("run", help="a run directory whose rungs are trained")
-    forecast.add_argument("--flops", type=float, help="compute to forecast for; the registered target's by default")
-    forecast.add_argument("--level", type=float, help="of the interval; the recipe's by default")
-    forecast.add_argument("--svg", help="also draw the forecast into this file")
+    forecast = verbs.add_parser(
+        "forecast",
+        help="forecast a loss from a table of runs or a run directory",
+        epilog=FORECAST_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    forecast.add_argument("runs", help="a .csv, .tsv, .jsonl or .parquet table of runs, or a run directory")
+    forecast.add_argument("--flops", type=float, help="compute to forecast for; a run directory's target by default")
+    forecast.add_argument("--params", type=float, help="parameters of that run")
+    forecast.add_argument("--tokens", type=float, help="training tokens of that run; with --params they give --flops")
+    forecast.add_argument("--metric", help="the table's column, or its metric, to forecast (default: its loss)")
+    forecast.add_argument("--family", help="which of the table's families")
+    forecast.add_argument("--max-flops", type=float, help="use runs up to this compute only, to test on the others")
+    forecast.add_argument("--level", type=float, help="of the interval (default 0.9, or the recipe's)")
+    forecast.add_argument("--json", action="store_true", help="print one JSON object")
+    forecast.add_argument("--svg", help="also draw a run directory's forecast into this file")
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
     report.add_argument("run", help="a run directory")

@@ -60,16 +60,17 @@ def diagnose(
         *_late_drops(observations),
         *_width(interval),
     ]
-    return _by_severity(findings)
+    return by_severity(findings)
 
 
 def foreseeable(flops: Sequence[float], target_flops: float) -> tuple[Finding, ...]:
     """What is certain from the compute of a ladder's sizes alone, before one of them is trained; refusals first."""
     rungs = np.sort(np.asarray(flops, dtype=float))
-    return _by_severity([*_count(len(rungs)), *_reach(rungs, target_flops / float(rungs[-1]))])
+    return by_severity([*_count(len(rungs)), *_reach(rungs, target_flops / float(rungs[-1]))])
 
 
-def _by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Refusals first, then warnings, then notes."""
     return tuple(sorted(findings, key=lambda finding: ("refusal", "warning", "note").index(finding.severity)))
 
 

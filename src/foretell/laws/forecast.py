@@ -6,6 +6,7 @@ The law is L(C) = a C^-b + c (OpenAI 2023, "GPT-4 Technical Report", section 3.1
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,16 +14,19 @@ from typing import Any
 import numpy as np
 
 from foretell.core.errors import UserError
-from foretell.laws.diagnostics import diagnose
+from foretell.laws.diagnostics import by_severity, diagnose
+from foretell.laws.frontier import ladder_of
 from foretell.laws.ladder_shape import law_residuals, noise_of_sizes
 from foretell.laws.posterior import Mixture, infer
 from foretell.laws.prior import Prior
 from foretell.laws.records import Finding, Forecast, Observation
+from foretell.laws.runs import Runs
 from foretell.laws.sizes import Sizes, Vector, gather_sizes
 
-__all__ = ["Finding", "Forecast", "Observation", "forecast"]
+__all__ = ["Finding", "Forecast", "Observation", "forecast", "forecast_runs"]
 
 BAND_POINTS = 60
+LARGEST_SIZES = 10  # of a frontier; what lies further below bends the law more than it supports it
 BITS_PER_BYTE = "bits per byte"
 
 
@@ -75,6 +79,43 @@ def forecast(
     )
 
 
+def forecast_runs(
+    runs: Runs, target_flops: float, *, level: float = 0.9, max_flops: float | None = None
+) -> tuple[Forecast, int]:
+    """Forecast from anyone's runs: a few sizes are the ladder as they are, of many the efficient frontier is.
+
+    Args:
+        runs: of one family and metric, any number.
+        target_flops: compute of the run that is foretold, best for its compute as the frontier's runs are.
+        level: probability of the interval, 0.5 to 0.999.
+        max_flops: only runs up to this compute are used, as if the others had not been trained.
+
+    Returns:
+        The forecast, whose findings say what was left out, and how many runs it was chosen from.
+
+    Raises:
+        UserError: as :func:`forecast`, and where ``max_flops`` leaves no run.
+    """
+    used = [run for run in runs.runs if max_flops is None or run.flops <= max_flops]
+    if not used:
+        raise UserError(f"max_flops is {max_flops:.4g} and the smallest run has {runs.runs[0].flops:.4g} FLOPs.")
+    observations = [Observation(run.flops, run.value, run.params, run.tokens, label=run.name) for run in used]
+    ladder = ladder_of(observations, LARGEST_SIZES)
+    sizes = sorted({run.flops for run in ladder})
+    made = forecast(ladder, target_flops, level=level, metric=runs.metric)
+    notes = list(runs.findings)
+    if len(used) > len(ladder):
+        notes.append(
+            Finding(
+                "frontier",
+                "note",
+                f"The law is fitted to the best of each doubling of compute, {len(sizes)} sizes of {sizes[0]:.2g} to "
+                f"{sizes[-1]:.2g} FLOPs; {len(used) - len(ladder)} of {len(used)} runs are less efficient or smaller.",
+            )
+        )
+    return dataclasses.replace(made, findings=by_severity([*made.findings, *notes])), len(used)
+
+
 def _check_target(target_flops: float, largest: float) -> None:
     if not math.isfinite(target_flops) or target_flops <= largest:
         raise UserError(
@@ -102,6 +143,10 @@ def _law(mixture: Mixture, sizes: Sizes, level: float) -> dict[str, Any]:
     }
 
 
+def _known(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None
+
+
 def _summaries(sizes: Sizes, residuals: Vector, prior: Prior) -> list[dict[str, Any]]:
     """One record a size; the standard error is that of the mean loss, in the losses' unit."""
     losses = np.exp(sizes.log_loss)
@@ -110,8 +155,8 @@ def _summaries(sizes: Sizes, residuals: Vector, prior: Prior) -> list[dict[str, 
         {
             "label": sizes.labels[index],
             "flops": float(sizes.flops[index]),
-            "params": float(sizes.params[index]),
-            "tokens": float(sizes.tokens[index]),
+            "params": _known(sizes.params[index]),
+            "tokens": _known(sizes.tokens[index]),
             "seeds": int(sizes.seeds[index]),
             "mean_loss": float(losses[index]),
             "standard_error": float(errors[index]),

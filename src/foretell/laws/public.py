@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foretell.core.errors import UserError
+from foretell.laws.frontier import frontier
 from foretell.laws.records import Observation
 
 LADDER_SPAN = 32.0  # a ladder covers at most this factor of compute
 SHORTEST_SPAN = 5.0
 FEWEST_SIZES, MOST_SIZES = 4, 7
 GAPS = (10.0, 30.0, 100.0, 300.0, 1000.0)
-RUNGS_PER_DOUBLING = 1
 
 
 @dataclass(frozen=True)
@@ -88,25 +88,11 @@ def read_family(folder: Path, family: Family) -> list[Observation]:
                 run = Observation(float(row["flops"]), float(row["value"]), params, float(row["tokens"]))
             except KeyError as error:
                 raise UserError(f"{path} has no column {error}.") from error
-            if run.tokens >= family.fewest_tokens_per_parameter * run.params:
+            if float(row["tokens"]) >= family.fewest_tokens_per_parameter * params:
                 runs.append(run)
     if not runs:
         raise UserError(f"{path} has no rows of family {family.name!r} with metric {family.metric!r}.")
     return sorted(runs, key=lambda run: run.flops)
-
-
-def frontier(runs: Sequence[Observation]) -> list[Observation]:
-    """The best run of each doubling of compute, as long as it is better than every cheaper one."""
-    best: dict[int, Observation] = {}
-    for run in runs:
-        level = round(RUNGS_PER_DOUBLING * math.log2(run.flops))
-        if level not in best or run.loss < best[level].loss:
-            best[level] = run
-    kept: list[Observation] = []
-    for _, run in sorted(best.items()):
-        if not kept or run.loss < kept[-1].loss:
-            kept.append(run)
-    return kept
 
 
 def cut_cases(family: str, points: Sequence[Observation]) -> Iterator[Case]:

@@ -20,8 +20,8 @@ class Observation:
     Attributes:
         flops: training compute, > 0.
         loss: held-out loss at the end, > 0, in the metric's unit.
-        params: parameters, > 0, by any one convention.
-        tokens: training tokens, > 0.
+        params: parameters, > 0, by any one convention; ``None`` where they are not known.
+        tokens: training tokens, > 0; ``None`` where they are not known.
         seed: which repetition of its size this is.
         label: what to call the size in sentences; empty is allowed.
         curve: (tokens or FLOPs so far, loss) along the run, increasing in the first; may be empty.
@@ -29,8 +29,8 @@ class Observation:
 
     flops: float
     loss: float
-    params: float
-    tokens: float
+    params: float | None = None
+    tokens: float | None = None
     seed: int = 0
     label: str = ""
     curve: tuple[tuple[float, float], ...] = ()
@@ -54,7 +54,7 @@ class Forecast:
         target_flops: compute of the run that is foretold.
         median, low, high: its loss, with ``low`` and ``high`` enclosing ``level`` of the probability.
         level: probability of the interval, 0.5 to 0.999.
-        metric: the unit of the losses, in words.
+        metric: the unit of the losses in words, or the name of their column.
         findings: what the diagnostics say, refusals first.
         band: lists ``flops``, ``low``, ``median``, ``high`` from below the smallest rung up to the target.
         rungs: one summary a size: label, flops, params, tokens, seeds, mean_loss, standard_error (of it), residual (of
@@ -88,8 +88,9 @@ class Forecast:
     def sentence(self) -> str:
         """The forecast in one or two sentences of plain English."""
         gap = self.target_flops / max(rung["flops"] for rung in self.rungs)
+        unit = f" {self.metric}" if " " in self.metric else ""  # a unit in words, or the name of a column
         figures = (
-            f"{self.median:.3f} {self.metric}, with {100 * self.level:.0f} % probability between {self.low:.3f} and "
+            f"{self.median:.3f}{unit}, with {100 * self.level:.0f} % probability between {self.low:.3f} and "
             f"{self.high:.3f}, at {self.target_flops:.3g} FLOPs ({gap:,.0f} times the largest rung)"
         )
         if self.refused:
@@ -97,7 +98,7 @@ class Forecast:
             return f"This ladder cannot carry the forecast. {reasons} For the record only, the law would say {figures}."
         warnings = sum(finding.severity == "warning" for finding in self.findings)
         noted = f" {warnings} warning{'s' if warnings > 1 else ''} below." if warnings else ""
-        return f"The target's loss is forecast at {figures}.{noted}"
+        return f"The target's {'loss' if unit else self.metric} is forecast at {figures}.{noted}"
 
     def to_dict(self) -> dict[str, Any]:
         """The forecast as JSON-ready values; :meth:`from_dict` restores an equal object."""

@@ -22,7 +22,8 @@ class Sizes:
     """The ladder, one entry a size, in order of compute.
 
     Attributes:
-        flops, log_loss, seeds, params, tokens: arrays over sizes; ``log_loss`` is the mean over seeds of ln(loss).
+        flops, log_loss, seeds, params, tokens: arrays over sizes; ``log_loss`` is the mean over seeds of ln(loss);
+            parameters and tokens are not a number where they are not known.
         labels: names for sentences.
         squares, freedom: pooled sum of squared deviations of ln(loss) between seeds, and its degrees of freedom.
         set_aside: sizes left out because another of the same compute did better.
@@ -60,6 +61,8 @@ def check_observations(observations: Sequence[Observation]) -> None:
     for row, observation in enumerate(observations, start=1):
         for field in ("flops", "loss", "params", "tokens"):
             value = getattr(observation, field)
+            if value is None and field in ("params", "tokens"):
+                continue
             if value is None or not math.isfinite(value) or value <= 0:
                 name = f" ({observation.label})" if observation.label else ""
                 raise UserError(f"Run {row}{name}: {field} is {value}; a finite number above zero is needed.")
@@ -72,10 +75,10 @@ def gather_sizes(observations: Sequence[Observation]) -> Sizes:
         UserError: for the rows :func:`check_observations` names.
     """
     check_observations(observations)
-    groups: dict[tuple[float, float, float], list[Observation]] = {}
+    groups: dict[tuple[float, float | None, float | None], list[Observation]] = {}
     for run in observations:
         groups.setdefault((run.flops, run.params, run.tokens), []).append(run)
-    ordered = [groups[key] for key in sorted(groups)]
+    ordered = [groups[key] for key in sorted(groups, key=lambda key: tuple(part or 0.0 for part in key))]
     kept: list[list[Observation]] = []
     set_aside: list[str] = []
     for group in ordered:
