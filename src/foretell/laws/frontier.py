@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from foretell.laws.records import Observation
+from foretell.laws.sizes import group_sizes
 
 FEW = 12  # sizes that are a ladder as they are, and not a sweep of which the best have to be found
 
@@ -15,10 +16,10 @@ Size = list[Observation]
 def frontier(runs: Sequence[Observation]) -> list[Observation]:
     """The best size of each doubling of compute, as long as it is better than every cheaper one, with all its seeds.
 
-    Runs of equal compute, parameters and tokens are seeds of one size, which is judged by their mean ln(loss).
+    Seeds of one size (:func:`foretell.laws.sizes.group_sizes`) are judged by their mean ln(loss).
     """
     best: dict[int, Size] = {}
-    for size in _sizes(runs):
+    for size in group_sizes(runs):
         doubling = round(math.log2(size[0].flops))
         if doubling not in best or _log_loss(size) < _log_loss(best[doubling]):
             best[doubling] = size
@@ -31,19 +32,12 @@ def frontier(runs: Sequence[Observation]) -> list[Observation]:
 
 def ladder_of(runs: Sequence[Observation], most: int) -> list[Observation]:
     """The runs that a law is fitted to: a ladder of a few sizes as it is, else the ``most`` largest of the frontier."""
-    sizes = _sizes(runs)
+    sizes = group_sizes(runs)
     if len(sizes) <= FEW:
         return [run for size in sizes for run in size]
     chosen = frontier(runs)
     smallest = sorted({run.flops for run in chosen})[-most:][0]
     return [run for run in chosen if run.flops >= smallest]
-
-
-def _sizes(runs: Sequence[Observation]) -> list[Size]:
-    found: dict[tuple[float, float | None, float | None], Size] = {}
-    for run in runs:
-        found.setdefault((run.flops, run.params, run.tokens), []).append(run)
-    return sorted(found.values(), key=lambda size: size[0].flops)
 
 
 def _log_loss(size: Size) -> float:

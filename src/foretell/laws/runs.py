@@ -20,6 +20,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "family": ("family", "group", "suite"),
     "run": ("run", "name", "runname", "runid", "id", "model"),
     "stage": ("stage", "state"),
+    "seed": ("seed", "randomseed"),
 }
 TIDY = ("metric", "value")
 LOSS_NAMES = ("loss", "value", "finalloss", "valloss", "validationloss", "evalloss", "testloss", "trainloss", "bpb")
@@ -38,6 +39,7 @@ class Run:
         name, family: as the table says, empty where it does not.
         flops: training compute, > 0.
         params, tokens: > 0, or ``None`` where the table has none.
+        seed: 0 where the table has none.
         value: of the metric.
     """
 
@@ -48,6 +50,7 @@ class Run:
     params: float | None
     tokens: float | None
     value: float
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -222,7 +225,19 @@ def _run(table: Table, columns: dict[str, str], value_column: str, index: int, m
         assert params is not None and tokens is not None
         flops = 6 * params * tokens
     texts = {key: str(row[columns[key]] or "") if key in columns else "" for key in ("run", "family")}
-    return Run(number, texts["run"], texts["family"], flops, params, tokens, value)
+    return Run(number, texts["run"], texts["family"], flops, params, tokens, value, _seed(table, columns, index))
+
+
+def _seed(table: Table, columns: dict[str, str], index: int) -> int:
+    text = table.rows[index][columns["seed"]] if "seed" in columns else None
+    if text is None or text == "":
+        return 0
+    try:
+        return int(float(text))
+    except (ValueError, OverflowError, TypeError) as error:
+        raise UserError(
+            f"{table.path}, row {table.numbers[index]}: {columns['seed']} is {text!r}; a whole number is expected."
+        ) from error
 
 
 def _without_copies(runs: Sequence[Run], findings: list[Finding]) -> list[Run]:
@@ -230,7 +245,7 @@ def _without_copies(runs: Sequence[Run], findings: list[Finding]) -> list[Run]:
     seen: dict[tuple[Any, ...], Run] = {}
     copies = []
     for run in runs:
-        key = (run.name, run.flops, run.params, run.tokens, run.value)
+        key = (run.name, run.seed, run.flops, run.params, run.tokens, run.value)
         if key in seen:
             copies.append(run.row)
         else:
@@ -244,15 +259,15 @@ def _without_copies(runs: Sequence[Run], findings: list[Finding]) -> list[Run]:
 
 def _check(table: Table, metric: str, runs: Sequence[Run], findings: list[Finding]) -> None:
     """Contradictions within and between rows."""
-    by_name: dict[tuple[str, float], list[Run]] = {}
+    by_name: dict[tuple[str, int, float], list[Run]] = {}
     for run in runs:
         if run.name:
-            by_name.setdefault((run.name, run.flops), []).append(run)
+            by_name.setdefault((run.name, run.seed, run.flops), []).append(run)
     twice = [run.row for group in by_name.values() if len({run.value for run in group}) > 1 for run in group]
     if twice:
         raise UserError(
             f"{table.path}, {_rows(twice)}: one run with one compute has several values of {metric}; give repetitions "
-            "(seeds) names of their own."
+            "names or seeds of their own."
         )
     if any(word in metric.lower() for word in ("acc", "pass_rate", "error_top1")):
         above = [run.row for run in runs if run.value > 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -68,6 +69,23 @@ def check_observations(observations: Sequence[Observation]) -> None:
                 raise UserError(f"Run {row}{name}: {field} is {value}; a finite number above zero is needed.")
 
 
+def group_sizes(observations: Sequence[Observation]) -> list[list[Observation]]:
+    """Runs of one size together, in order of compute.
+
+    One size is one compute with the same parameters and tokens. Where these are not known, runs of equal compute may be
+    seeds or a sweep over shapes; they are one size only as far as their seeds differ.
+    """
+    groups: dict[tuple[float, ...], list[Observation]] = {}
+    repeats: Counter[tuple[float, ...]] = Counter()
+    for run in observations:
+        key: tuple[float, ...] = (run.flops, run.params or 0.0, run.tokens or 0.0)
+        if run.params is None or run.tokens is None:
+            repeats[*key, run.seed] += 1
+            key = (*key, repeats[*key, run.seed])
+        groups.setdefault(key, []).append(run)
+    return [groups[key] for key in sorted(groups)]
+
+
 def gather_sizes(observations: Sequence[Observation]) -> Sizes:
     """Average the seeds of each size and keep, of several sizes at one compute, the best.
 
@@ -75,10 +93,7 @@ def gather_sizes(observations: Sequence[Observation]) -> Sizes:
         UserError: for the rows :func:`check_observations` names.
     """
     check_observations(observations)
-    groups: dict[tuple[float, float | None, float | None], list[Observation]] = {}
-    for run in observations:
-        groups.setdefault((run.flops, run.params, run.tokens), []).append(run)
-    ordered = [groups[key] for key in sorted(groups, key=lambda key: tuple(part or 0.0 for part in key))]
+    ordered = group_sizes(observations)
     kept: list[list[Observation]] = []
     set_aside: list[str] = []
     for group in ordered:
