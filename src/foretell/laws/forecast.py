@@ -26,7 +26,6 @@ from foretell.laws.sizes import Sizes, Vector, gather_sizes
 __all__ = ["Finding", "Forecast", "Observation", "forecast", "forecast_runs"]
 
 BAND_POINTS = 60
-LARGEST_SIZES = 5  # of a frontier; on public families five foretell better than ten: 0.7 against 1.4 % ten times ahead
 BITS_PER_BYTE = "bits per byte"
 
 
@@ -100,7 +99,7 @@ def forecast_runs(
     if not used:
         raise UserError(f"max_flops is {max_flops:.4g} and the smallest run has {runs.runs[0].flops:.4g} FLOPs.")
     observations = [Observation(run.flops, run.value, run.params, run.tokens, run.seed, run.name) for run in used]
-    ladder = ladder_of(observations, LARGEST_SIZES)
+    ladder = ladder_of(observations)
     sizes = sorted({run.flops for run in ladder})
     made = forecast(ladder, target_flops, level=level, metric=runs.metric)
     notes = list(runs.findings)
@@ -109,8 +108,8 @@ def forecast_runs(
             Finding(
                 "frontier",
                 "note",
-                f"The law is fitted to the best of each doubling of compute, {len(sizes)} sizes of {sizes[0]:.2g} to "
-                f"{sizes[-1]:.2g} FLOPs; {len(used) - len(ladder)} of {len(used)} runs are less efficient or smaller.",
+                f"The law is fitted to {len(sizes)} sizes of {sizes[0]:.2g} to {sizes[-1]:.2g} FLOPs, the best for "
+                f"their compute; {len(used) - len(ladder)} of {len(used)} runs are less efficient or smaller.",
             )
         )
     return dataclasses.replace(made, findings=by_severity([*made.findings, *notes])), len(used)

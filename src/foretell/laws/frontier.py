@@ -9,6 +9,7 @@ from foretell.laws.records import Observation
 from foretell.laws.sizes import group_sizes
 
 FEW = 12  # sizes that are a ladder as they are, and not a sweep of which the best have to be found
+SPAN, FEWEST = 16.0, 5  # on public families 0.7 % of error ten times ahead, where ten sizes give 1.4 %
 
 Size = list[Observation]
 
@@ -30,14 +31,16 @@ def frontier(runs: Sequence[Observation]) -> list[Observation]:
     return [run for size in kept for run in size]
 
 
-def ladder_of(runs: Sequence[Observation], most: int) -> list[Observation]:
-    """The runs that a law is fitted to: a ladder of a few sizes as it is, else the ``most`` largest of the frontier."""
-    sizes = group_sizes(runs)
-    if len(sizes) <= FEW:
-        return [run for size in sizes for run in size]
-    chosen = frontier(runs)
-    smallest = sorted({run.flops for run in chosen})[-most:][0]
-    return [run for run in chosen if run.flops >= smallest]
+def ladder_of(runs: Sequence[Observation]) -> list[Observation]:
+    """The runs that a law is fitted to: of a few sizes all, of many the frontier, as far down as helps.
+
+    That is a factor :data:`SPAN` of compute, or :data:`FEWEST` sizes where these reach further: what lies below bends
+    the law more than it supports it.
+    """
+    chosen = list(runs) if len(group_sizes(runs)) <= FEW else frontier(runs)
+    compute = sorted({run.flops for run in chosen})
+    smallest = min(compute[-1] / SPAN, compute[-FEWEST:][0])
+    return [run for run in chosen if run.flops >= smallest * (1 - 1e-9)]
 
 
 def _log_loss(size: Size) -> float:
