@@ -77,3 +77,21 @@ def test_torch_is_never_imported(table: Path) -> None:
         f"main(['forecast', {str(table)!r}, '--flops', '1e22']); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_a_backtest_and_a_seal_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = ["family,run,flops,metric,value,stage"]
+    lines += [f"a,r{i},{1e17 * 3**i:.6g},loss_x,{law(1e17 * 3**i):.6f},final" for i in range(9)]
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    assert main(["forecast", "backtest", str(tmp_path), "--gaps", "10,100"]) == 0
+    assert "| 100 | 1 |" in capsys.readouterr().out
+    assert main(["forecast", "backtest", str(tmp_path), "--gaps", "10", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["others"][0]["coverage"] == 1
+    assert main(["forecast", "backtest", str(tmp_path), "--gaps", "ten"]) == 2
+    sealed = Path(__file__).parents[2] / "docs" / "forecasts" / "python-seed0" / "forecast.json"
+    assert main(["forecast", "verify", str(sealed)]) == 0
+    assert "Unchanged since it was registered" in capsys.readouterr().out
+    changed = tmp_path / "forecast.json"
+    changed.write_text(sealed.read_text().replace("0.9", "0.8", 1))
+    assert main(["forecast", "verify", str(changed)]) == 2
+    assert main(["forecast", "a", "b"]) == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from foretell.core.files import read_json
 from foretell.core.tables import SUFFIXES
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
+from foretell.laws.protocol import backtest_page, gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
 from foretell.laws.runs import read_runs
@@ -23,7 +25,14 @@ TABLE_ONLY = ("metric", "family", "max_flops")
 
 def forecast(arguments: argparse.Namespace) -> int:
     """Forecast, print it, and say by the exit code whether the runs can carry it."""
-    path = Path(arguments.runs)
+    first, *rest = arguments.runs
+    if first in ("backtest", "verify") and len(rest) == 1:
+        return (backtest if first == "backtest" else verify)(Path(rest[0]), arguments)
+    if rest:
+        raise UserError(
+            f"One table or run directory is expected, not {len(arguments.runs)}: {', '.join(arguments.runs)}."
+        )
+    path = Path(first)
     made, record = _from_table(path, arguments) if path.suffix.lower() in SUFFIXES else _from_folder(path, arguments)
     if arguments.json:
         print(json.dumps(record, allow_nan=False))
@@ -31,6 +40,29 @@ def forecast(arguments: argparse.Namespace) -> int:
         out.print(made.sentence)
         print_findings(made.findings)
     return 3 if made.refused else 0
+
+
+def verify(path: Path, arguments: argparse.Namespace) -> int:
+    """Say whether a registered forecast is as it was sealed."""
+    registered = load_registered(path)
+    if arguments.json:
+        print(json.dumps({"sha256": registered["sha256"], "created": registered["created"], "verified": True}))
+    else:
+        out.print(f"Unchanged since it was registered at {registered['created']}: {registered['sha256']}.")
+    return 0
+
+
+def backtest(folder: Path, arguments: argparse.Namespace) -> int:
+    """Forecast what the tables of a folder already know, and print how far off the forecasts were."""
+    try:
+        gaps = [float(gap) for gap in arguments.gaps.split(",")]
+    except ValueError:
+        gaps = []
+    if not gaps or any(not 1 < gap < math.inf for gap in gaps):
+        raise UserError(f"--gaps is {arguments.gaps!r}; numbers above 1 with commas between them are expected.")
+    record = gap_backtest(folder, gaps, 0.9 if arguments.level is None else arguments.level)
+    print(json.dumps(record, allow_nan=False) if arguments.json else backtest_page(record))
+    return 0
 
 
 def _record(made: Forecast, count: int, arguments: argparse.Namespace) -> dict[str, Any]:

@@ -35,6 +35,8 @@ FORECAST_EPILOG = """\
   foretell forecast runs.csv --metric val_loss --flops 1e22 --json
   foretell forecast runs.csv --flops 1e21 --max-flops 1e19 as if the larger runs had not been trained
   foretell forecast runs/laptop                           the registered forecast, its seal verified
+  foretell forecast verify runs/laptop/forecast.json      a seal alone
+  foretell forecast backtest DIR --gaps 10,100            how far off it is on a folder of tidy tables
 """
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
@@ -89,7 +91,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=FORECAST_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    forecast.add_argument("runs", help="a .csv, .tsv, .jsonl or .parquet table of runs, or a run directory")
+    forecast.add_argument("runs", nargs="+", help="a .csv, .tsv, .jsonl or .parquet table of runs, or a run directory; "
+                          "backtest DIR, verify FILE")  # fmt: skip
+    forecast.add_argument("--gaps", default="10,100,1000,10000", help="of a backtest (default 10,100,1000,10000)")
     forecast.add_argument("--flops", type=float, help="compute to forecast for; a run directory's target by default")
     forecast.add_argument("--params", type=float, help="parameters of that run")
     forecast.add_argument("--tokens", type=float, help="training tokens of that run; with --params they give --flops")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from foretell.laws.records import Observation
 from foretell.laws.sizes import group_sizes
 
-FEW = 12  # sizes that are a ladder as they are, and not a sweep of which the best have to be found
+FEW, ONE_RECIPE = 12, 2.0  # sizes, and the factor of tokens per parameter within which they are one ladder
 SPAN, FEWEST = 16.0, 5  # on public families 0.7 % of error ten times ahead, where ten sizes give 1.4 %
 
 Size = list[Observation]
@@ -32,15 +32,22 @@ def frontier(runs: Sequence[Observation]) -> list[Observation]:
 
 
 def ladder_of(runs: Sequence[Observation]) -> list[Observation]:
-    """The runs that a law is fitted to: of a few sizes all, of many the frontier, as far down as helps.
+    """The runs that a law is fitted to: of a ladder all, of a sweep the frontier, as far down as helps.
 
     That is a factor :data:`SPAN` of compute, or :data:`FEWEST` sizes where these reach further: what lies below bends
     the law more than it supports it.
     """
-    chosen = list(runs) if len(group_sizes(runs)) <= FEW else frontier(runs)
+    chosen = list(runs) if _is_ladder(runs) else frontier(runs)
     compute = sorted({run.flops for run in chosen})
     smallest = min(compute[-1] / SPAN, compute[-FEWEST:][0])
     return [run for run in chosen if run.flops >= smallest * (1 - 1e-9)]
+
+
+def _is_ladder(runs: Sequence[Observation]) -> bool:
+    """Whether the runs are a few sizes of one recipe: about as many tokens a parameter in each."""
+    ratios = [run.tokens / run.params for run in runs if run.tokens is not None and run.params is not None]
+    known = len(ratios) == len(runs)
+    return known and max(ratios) <= ONE_RECIPE * min(ratios) and len(group_sizes(runs)) <= FEW
 
 
 def _log_loss(size: Size) -> float:

@@ -1,0 +1,70 @@
+"""The backtest's protocol on families whose law is known, and on the public ones where they are at hand."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from foretell.core.errors import UserError
+from foretell.laws.protocol import CLEAN, GapOutcome, gap_backtest, gap_cases, lowest_seen, run_case
+
+SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
+
+
+def law(flops: float) -> float:
+    return 9.0 * flops**-0.04 + 0.8
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    lines = ["source,family,run,params,tokens,flops,metric,value,stage"]
+    for i in range(14):
+        flops = 1e17 * 2.5**i
+        params = (flops / 120) ** 0.5
+        values = f"{params:.6g},{20 * params:.6g},{flops:.6g},loss_nats_val,{law(flops):.6f}"
+        lines.append(f"made,a,r{i},{values},final")
+        lines.append(f"made,a,c{i},{values.rsplit(',', 1)[0]},{3 * law(flops):.6f},checkpoint")
+        lines.append(f"made,a,r{i},{params:.6g},{20 * params:.6g},{flops:.6g},acc_task,0.5,final")
+    (tmp_path / "made.csv").write_text("\n".join(lines))
+    return tmp_path
+
+
+def test_cases_keep_to_the_protocol(folder: Path) -> None:
+    cases = list(gap_cases(folder))
+    assert [case.gap for case in cases] == [10, 100, 1000]  # of 10,000 only the two smallest runs are left
+    largest = 1e17 * 2.5**13
+    for case in cases:
+        assert case.metric == "loss_nats_val" and len(case.runs.runs) >= 4 and not case.clean
+        assert max(run.flops for run in case.runs.runs) <= largest / case.gap
+        assert case.target.value == pytest.approx(law(largest), abs=1e-5)
+
+
+def test_a_known_law_is_found_and_better_than_learning_nothing(folder: Path) -> None:
+    record = gap_backtest(folder)
+    assert not record["clean"] and [row["cases"] for row in record["others"]] == [1, 1, 1]
+    for case, row in zip(gap_cases(folder), record["others"], strict=True):
+        naive = run_case(case, lowest_seen)
+        assert naive is not None and row["median_error"] < 0.3 * abs(naive.error)
+        assert row["coverage"] == 1
+
+
+def test_the_interval_score() -> None:
+    case = GapOutcome(
+        "s", "f", "m", 10, 5, value=2.0, low=1.0, high=math.e, outcome=math.e**2, clean=True, refused=False
+    )
+    assert case.winkler(0.9) == pytest.approx(1 + 20 * 1)
+    assert not case.inside and case.error == pytest.approx(2 / math.e**2 - 1)
+
+
+def test_folders_without_tables(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no \.csv table"):
+        gap_backtest(tmp_path)
+    (tmp_path / "a.csv").write_text("family,metric,value,flops\na,loss,2,1e18\n")
+    with pytest.raises(UserError, match="no family with 4 runs"):
+        gap_backtest(tmp_path)
+
+
+@pytest.mark.skipif(not SCALING.exists(), reason="the tables of public runs are not here")
+def test_every_clean_family_is_there_by_name() -> None:
+    cases = [case for case in gap_cases(SCALING, [10.0]) if case.clean]
+    assert {(case.family, case.metric) for case in cases} == CLEAN
