@@ -6,6 +6,7 @@ import json
 import sysconfig
 from pathlib import Path
 
+import hypothesis
 import pytest
 import torch
 
@@ -17,6 +18,9 @@ from foretell.model.config import ModelConfig
 from foretell.train.config import RunSettings, TrainingConfig
 
 torch.set_num_threads(1)
+# A busy machine is no fault of a test: neither a deadline nor the speed of drawing inputs decides.
+hypothesis.settings.register_profile("patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
 from foretell.laws.runs import read_runs
 
-TABLE_ONLY = ("metric", "family", "max_flops")
+TABLE_ONLY = ("metric", "family", "max_flops", "params", "tokens")
 
 
 def forecast(arguments: argparse.Namespace) -> int:
