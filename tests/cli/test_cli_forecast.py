@@ -95,3 +95,15 @@ def test_a_backtest_and_a_seal_from_the_command_line(tmp_path: Path, capsys: pyt
     changed.write_text(sealed.read_text().replace("0.9", "0.8", 1))
     assert main(["forecast", "verify", str(changed)]) == 2
     assert main(["forecast", "a", "b"]) == 2
+
+
+def test_shares_and_sweeps_are_not_taken_for_losses_and_seeds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{1e17 * 3**i:.6g},{1e7 * 2**i},{1e8 * 2**i},{law(1e17 * 3**i) * k:.6f},{0.1 * i}" for i in range(6)
+            for k in (1, 1.2)]  # fmt: skip
+    (tmp_path / "a.csv").write_text("\n".join(["C,N,D,loss,gsm_acc", *rows]))
+    assert main(["forecast", str(tmp_path / "a.csv"), "--flops", "1e21", "--metric", "gsm_acc"]) == 2
+    assert "only losses" in " ".join(capsys.readouterr().err.split())
+    main(["forecast", str(tmp_path / "a.csv"), "--flops", "1e21"])
+    assert "keep the best of each size" in capsys.readouterr().out

@@ -192,3 +192,18 @@ def test_no_row_is_lost_without_a_word(tmp_path: Path, rows: list[tuple[str, ...
 def test_quantities(number: float) -> None:
     assert quantity(str(number)) == quantity(number) == number
     assert quantity(f"{number}M") == pytest.approx(number * 1e6)
+
+
+@pytest.mark.parametrize("text", ["3,577", "2,31", "1,2,3"])
+def test_a_decimal_comma_is_refused_rather_than_read_as_thousands(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.csv").write_text(f"flops;loss\n6e15;{text}\n")
+    with pytest.raises(UserError, match=r"row 2.*with a decimal point"):
+        read_runs(tmp_path / "a.csv")
+
+
+def test_shapes_of_one_model_name_and_rows_that_differ_elsewhere_are_kept(tmp_path: Path) -> None:
+    shapes = [{"model": "dense", "flops": 6e18, "N": n, "D": 1e18 / n, "loss": 3 + n / 1e9} for n in (1e8, 2e8, 3e8)]
+    assert len(read_runs(write(tmp_path / "a.csv", shapes)).runs) == 3
+    rates = [RUNS[0] | {"run": "", "lr": lr} for lr in (1e-3, 2e-3)]
+    found = read_runs(write(tmp_path / "b.csv", rates))
+    assert len(found.runs) == 2 and not found.findings

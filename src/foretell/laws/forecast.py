@@ -20,12 +20,13 @@ from foretell.laws.ladder_shape import law_residuals, noise_of_sizes
 from foretell.laws.posterior import Mixture, infer
 from foretell.laws.prior import Prior
 from foretell.laws.records import Finding, Forecast, Observation
-from foretell.laws.runs import Runs
-from foretell.laws.sizes import Sizes, Vector, gather_sizes
+from foretell.laws.runs import Runs, is_share
+from foretell.laws.sizes import Sizes, Vector, gather_sizes, group_sizes
 
 __all__ = ["Finding", "Forecast", "Observation", "forecast", "forecast_runs"]
 
 BAND_POINTS = 60
+LARGEST_SEED_SPREAD = 1.05
 BITS_PER_BYTE = "bits per byte"
 
 
@@ -95,6 +96,10 @@ def forecast_runs(
     Raises:
         UserError: as :func:`forecast`, and where ``max_flops`` leaves no run.
     """
+    if is_share(runs.metric):
+        raise UserError(
+            f"{runs.metric} is a share, not a loss; only losses, where lower is better, are forecast so far."
+        )
     used = [run for run in runs.runs if max_flops is None or run.flops <= max_flops]
     if not used:
         raise UserError(f"max_flops is {max_flops:.4g} and the smallest run has {runs.runs[0].flops:.4g} FLOPs.")
@@ -110,6 +115,16 @@ def forecast_runs(
                 "note",
                 f"The law is fitted to {len(sizes)} sizes of {sizes[0]:.2g} to {sizes[-1]:.2g} FLOPs, the best for "
                 f"their compute; {len(used) - len(ladder)} of {len(used)} runs are less efficient or smaller.",
+            )
+        )
+    spread = max(max(run.loss for run in size) / min(run.loss for run in size) for size in group_sizes(ladder))
+    if spread > LARGEST_SEED_SPREAD:
+        notes.append(
+            Finding(
+                "sweep",
+                "warning",
+                f"Runs of one size differ by up to {100 * (spread - 1):.0f} % and are averaged as its seeds; if they "
+                "are a sweep over settings, keep the best of each size.",
             )
         )
     return dataclasses.replace(made, findings=by_severity([*made.findings, *notes])), len(used)

@@ -92,7 +92,7 @@ Method = Callable[[Runs, Run], tuple[float, float, float, bool]]
 
 def is_loss(metric: str) -> bool:
     """Whether a metric's name says that it is a loss, in nats, bits per byte or as a task's cross-entropy."""
-    return metric.startswith(("loss", "bpb", "ce_"))
+    return "loss" in metric.lower() or metric.startswith(("bpb", "ce_"))
 
 
 def gap_cases(folder: Path, gaps: Sequence[float] = GAPS, metric: Callable[[str], bool] = is_loss) -> Iterator[GapCase]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,8 +88,8 @@ def runs_of(table: Table, metric: str | None = None, family: str | None = None) 
     rows, family = _family_rows(table, columns, rows, family)
     findings: list[Finding] = []
     rows = _finished(table, columns, rows, findings)
+    rows = _without_copies(table, rows, findings)
     runs = [_run(table, columns, names, index, metric) for index in rows]
-    runs = _without_copies(runs, findings)
     _check(table, metric, runs, findings)
     return Runs(metric, tuple(sorted(runs, key=lambda run: run.flops)), tuple(findings))
 
@@ -192,7 +193,12 @@ def quantity(text: Any) -> float:
         raise ValueError(f"{text} is not a number")
     if isinstance(text, int | float):
         return float(text)
-    plain = str(text).strip().replace(",", "").replace("_", "")
+    plain = str(text).strip().replace("_", "")
+    if "," in plain:
+        # 2,876 may be a decimal comma; with a suffix or two groups it cannot
+        if not re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?[kmbgtKMBGT]|\d{1,3}(,\d{3}){2,}(\.\d+)?", plain):
+            raise ValueError(f"{text} has a comma that may be a decimal one")
+        plain = plain.replace(",", "")
     if plain[-1:].lower() in SUFFIXES and plain[:-1].strip():
         return float(plain[:-1]) * SUFFIXES[plain[-1].lower()]
     return float(plain)
@@ -213,7 +219,8 @@ def _run(table: Table, columns: dict[str, str], value_column: str, index: int, m
             value = math.nan
         if not math.isfinite(value) or value < 0 or (value == 0 and key != "value"):
             raise UserError(
-                f"{table.path}, row {number}: {column} is {text!r}; a finite number above zero is expected."
+                f"{table.path}, row {number}: {column} is {text!r}; a finite number above zero is expected, "
+                "with a decimal point."
             )
         return value
 
@@ -240,36 +247,38 @@ def _seed(table: Table, columns: dict[str, str], index: int) -> int:
         ) from error
 
 
-def _without_copies(runs: Sequence[Run], findings: list[Finding]) -> list[Run]:
-    """Rows that repeat another in everything are said and left out; a seed would differ in its value."""
-    seen: dict[tuple[Any, ...], Run] = {}
-    copies = []
-    for run in runs:
-        key = (run.name, run.seed, run.flops, run.params, run.tokens, run.value)
-        if key in seen:
-            copies.append(run.row)
-        else:
-            seen[key] = run
+def _without_copies(table: Table, rows: list[int], findings: list[Finding]) -> list[int]:
+    """Rows that repeat another in every cell are said and left out; a repetition would differ in its value."""
+    seen: dict[str, int] = {}
+    for index in rows:
+        seen.setdefault(repr(table.rows[index]), index)
+    kept = list(seen.values())
+    copies = sorted(set(rows) - set(kept))
     if copies:
-        findings.append(
-            Finding("copies", "warning", f"Left out because they repeat another row exactly: {_rows(copies)}.")
-        )
-    return list(seen.values())
+        named = _rows(table.numbers[index] for index in copies)
+        findings.append(Finding("copies", "warning", f"Left out because they repeat another row exactly: {named}."))
+    return kept
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric's name says that it is an accuracy or another share, not a loss."""
+    words = re.split(r"[^a-z0-9]+", metric.lower())
+    return bool({"acc", "accuracy", "top1", "top5"} & set(words)) or "pass_rate" in metric.lower()
 
 
 def _check(table: Table, metric: str, runs: Sequence[Run], findings: list[Finding]) -> None:
     """Contradictions within and between rows."""
-    by_name: dict[tuple[str, int, float], list[Run]] = {}
+    by_name: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.name:
-            by_name.setdefault((run.name, run.seed, run.flops), []).append(run)
+            by_name.setdefault((run.name, run.seed, run.flops, run.params, run.tokens), []).append(run)
     twice = [run.row for group in by_name.values() if len({run.value for run in group}) > 1 for run in group]
     if twice:
         raise UserError(
             f"{table.path}, {_rows(twice)}: one run with one compute has several values of {metric}; give repetitions "
             "names or seeds of their own."
         )
-    if any(word in metric.lower() for word in ("acc", "pass_rate", "error_top1")):
+    if is_share(metric):
         above = [run.row for run in runs if run.value > 1]
         if above:
             raise UserError(f"{table.path}, {_rows(above)}: {metric} is above 1; shares from 0 to 1 are expected.")
