@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from foretell.core.errors import UserError
-from foretell.laws.protocol import CLEAN, GapOutcome, gap_backtest, gap_cases, lowest_seen, run_case
+from foretell.laws.protocol import CLEAN, GapOutcome, backtest_page, gap_backtest, gap_cases
 
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
 
@@ -43,9 +43,17 @@ def test_a_known_law_is_found_and_better_than_learning_nothing(folder: Path) -> 
     record = gap_backtest(folder)
     assert not record["clean"] and [row["cases"] for row in record["others"]] == [1, 1, 1]
     for case, row in zip(gap_cases(folder), record["others"], strict=True):
-        naive = run_case(case, lowest_seen)
-        assert naive is not None and row["median_error"] < 0.3 * abs(naive.error)
+        lowest_seen = min(run.value for run in case.runs.runs)
+        assert row["median_error"] < 0.3 * (lowest_seen / case.target.value - 1)
         assert row["coverage"] == 1
+
+
+def test_what_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "other.csv").write_text("flops,loss\n1e18,2\n")
+    with (folder / "made.csv").open("a") as file:
+        file.write("\nmade,g,r0,1e8,2e9,1.2e18,loss_nats_val,,final\n")
+    page = backtest_page(gap_backtest(folder))
+    assert "- other.csv: it has no columns" in page and "- g loss_nats_val:" in page and "is missing" in page
 
 
 def test_the_interval_score() -> None:

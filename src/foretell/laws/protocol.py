@@ -7,7 +7,7 @@ four of them, forecast the run with the lowest loss among those of at least half
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -87,35 +87,37 @@ class GapOutcome:
         return high - low + 2 / (1 - level) * (max(low - outcome, 0.0) + max(outcome - high, 0.0))
 
 
-Method = Callable[[Runs, Run], tuple[float, float, float, bool]]
-
-
 def is_loss(metric: str) -> bool:
     """Whether a metric's name says that it is a loss, in nats, bits per byte or as a task's cross-entropy."""
     return "loss" in metric.lower() or metric.startswith(("bpb", "ce_"))
 
 
-def gap_cases(folder: Path, gaps: Sequence[float] = GAPS, metric: Callable[[str], bool] = is_loss) -> Iterator[GapCase]:
+def gap_cases(folder: Path, gaps: Sequence[float] = GAPS, skipped: list[str] | None = None) -> Iterator[GapCase]:
     """Every case that the tidy tables of a folder hold, in the order of their names.
+
+    Tables of another form and families that cannot be read are named in ``skipped`` with the reason.
 
     Raises:
         UserError: where the folder holds no tidy table.
     """
+    skipped = [] if skipped is None else skipped
     paths = sorted(path for path in folder.glob("*.csv") if "per_problem" not in path.name)
     if not paths:
         raise UserError(f"{folder} holds no .csv table.")
     for path in paths:
         table = read_table(path)
         if not {"family", "metric", "value"} <= set(table.columns):
+            skipped.append(f"{path.name}: it has no columns family, metric and value")
             continue
         pairs = dict.fromkeys((str(row["family"]), str(row["metric"])) for row in table.rows)
         for family, name in pairs:
-            if not metric(name):
+            if not is_loss(name):
                 continue
             try:
                 runs = runs_of(table, name, family)
-            except UserError:
-                continue  # no finished run, or no compute
+            except UserError as error:
+                skipped.append(f"{family} {name}: {error}")
+                continue
             yield from _cut(path.stem, family, runs, gaps)
 
 
@@ -128,30 +130,14 @@ def _cut(source: str, family: str, runs: Runs, gaps: Iterable[float]) -> Iterato
             yield GapCase(source, family, runs.metric, gap, Runs(runs.metric, small), target)
 
 
-def ours(level: float) -> Method:
-    """The forecast that ``foretell forecast`` makes."""
-
-    def method(runs: Runs, target: Run) -> tuple[float, float, float, bool]:
-        made, _ = forecast_runs(runs, target.flops, level=level)
-        return made.median, made.low, made.high, made.refused
-
-    return method
-
-
-def lowest_seen(runs: Runs, target: Run) -> tuple[float, float, float, bool]:
-    """The baseline that learns nothing: the lowest loss so far."""
-    value = min(run.value for run in runs.runs)
-    return value, value, value, False
-
-
-def run_case(case: GapCase, method: Method) -> GapOutcome | None:
+def run_case(case: GapCase, level: float) -> GapOutcome | None:
     """One forecast against its outcome; ``None`` where the runs cannot be forecast from at all."""
     try:
-        value, low, high, refused = method(case.runs, case.target)
+        made, _ = forecast_runs(case.runs, case.target.flops, level=level)
     except UserError:
         return None
-    return GapOutcome(case.source, case.family, case.metric, case.gap, len(case.runs.runs), value, low, high,
-                      case.target.value, case.clean, refused)  # fmt: skip
+    return GapOutcome(case.source, case.family, case.metric, case.gap, len(case.runs.runs), made.median, made.low,
+                      made.high, case.target.value, case.clean, made.refused)  # fmt: skip
 
 
 def summary(outcomes: Sequence[GapOutcome], level: float) -> list[dict[str, Any]]:
@@ -175,7 +161,8 @@ def gap_backtest(folder: Path, gaps: Sequence[float] = GAPS, level: float = 0.9)
     Raises:
         UserError: where the folder holds no tidy table, or no family of enough span.
     """
-    found = [(case, run_case(case, ours(level))) for case in gap_cases(folder, gaps)]
+    skipped: list[str] = []
+    found = [(case, run_case(case, level)) for case in gap_cases(folder, gaps, skipped)]
     outcomes = [outcome for _, outcome in found if outcome is not None]
     if not outcomes:
         raise UserError(f"{folder} holds no family with {FEWEST_RUNS} runs of at most 1/{min(gaps):g} of its largest.")
@@ -183,6 +170,7 @@ def gap_backtest(folder: Path, gaps: Sequence[float] = GAPS, level: float = 0.9)
         "level": level,
         "clean": summary([outcome for outcome in outcomes if outcome.clean], level),
         "others": summary([outcome for outcome in outcomes if not outcome.clean], level),
+        "skipped": skipped,
         "without_forecast": [
             f"{case.family} {case.metric} at {case.gap:g}" for case, outcome in found if outcome is None
         ],
@@ -211,4 +199,7 @@ def backtest_page(record: dict[str, Any]) -> str:
         f"{'' if case['inside'] else 'outside'}{' refused' if case['refused'] else ''} |"
         for case in record["cases"]
     ]
+    for key, title in (("without_forecast", "Without a forecast"), ("skipped", "Not read")):
+        if record[key]:
+            lines += ["", f"{title}:", "", *(f"- {entry}" for entry in record[key])]
     return "\n".join(lines)
