@@ -116,7 +116,7 @@ def gap_cases(folder: Path, gaps: Sequence[float] = GAPS, skipped: list[str] | N
             try:
                 runs = runs_of(table, name, family)
             except UserError as error:
-                skipped.append(f"{family} {name}: {error}")
+                skipped.append(f"{family} {name}: {str(error).replace(str(path), path.name)}")
                 continue
             yield from _cut(path.stem, family, runs, gaps)
 
