@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from foretell.laws.ladder_shape import RISE_NOTICED, noise_of_sizes, slope_rise, weighted_polynomial
-from foretell.laws.prior import Prior
+from foretell.laws.prior import PUBLIC_FLOPS, Prior
 from foretell.laws.records import Finding, Observation
 from foretell.laws.sizes import Sizes, Vector
 
@@ -20,7 +20,6 @@ FEWEST_SIZES = 3
 SUPPORTED_GAP = 1000.0  # the widest extrapolation that the public families of the backtest can check
 EXTREME_GAP = 30_000.0
 LONG_REACH, EXTREME_REACH = 2.5, 6.0  # ln(gap) over ln(span of the ladder); the backtest's cases end at 2.5
-PUBLIC_FLOPS = 1e15  # the smallest runs of the public families
 RISE_EFFECT = 0.2  # change of ln(loss) at the target, were the rise to last, that a refusal needs
 PATTERN_CHI_SQUARE = 4.0  # reduced chi-square of the residuals
 WIDE, USELESS = 0.2, 0.35  # half-widths relative to the median
