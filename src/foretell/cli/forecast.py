@@ -13,9 +13,10 @@ from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.core.tables import SUFFIXES
+from foretell.laws.backtest_page import backtest_page
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
-from foretell.laws.protocol import backtest_page, gap_backtest
+from foretell.laws.protocol import gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
 from foretell.laws.runs import read_runs

@@ -75,7 +75,7 @@ class _Question:
 def _forecast_sizes(
     sizes: Sizes, observations: Sequence[Observation], asked: _Question, prior: Prior, *, every: Sizes | None = None
 ) -> Forecast:
-    """Forecast from the sizes that laws are fitted to; the laws are weighed on ``every`` size, for some are held out."""
+    """Forecast from the sizes that laws are fitted to; laws are weighed on ``every`` size, some of them held out."""
     level, target_flops = asked.level, asked.target_flops
     if not 0.5 <= level <= 0.999:
         raise UserError(f"level is {level}; a probability from 0.5 to 0.999 is accepted.")
@@ -118,7 +118,7 @@ def forecast_runs(
     max_flops: float | None = None,
     params: float | None = None,
     tokens: float | None = None,
-    prior: Prior | None = None,
+    without: str | None = None,
 ) -> tuple[Forecast, int]:
     """Forecast from anyone's runs: a few sizes are the ladder as they are, of many the efficient frontier is.
 
@@ -128,7 +128,7 @@ def forecast_runs(
         level: probability of the interval, 0.5 to 0.999.
         max_flops: only runs up to this compute are used, as if the others had not been trained.
         params, tokens: of the run that is foretold; without both it is taken to have the best shape for its compute.
-        prior: what is believed beforehand; by default what public families have taught at this scale.
+        without: a public source whose lessons are not used, where its own runs are the test.
 
     Returns:
         The forecast, whose findings say what was left out, and how many runs it was chosen from.
@@ -144,7 +144,7 @@ def forecast_runs(
     if not used:
         raise UserError(f"max_flops is {max_flops:.4g} and the smallest run has {runs.runs[0].flops:.4g} FLOPs.")
     ladder = ladder_of([as_observation(run) for run in used])
-    prior = prior or prior_for(float(ladder.sizes.flops[-1]))
+    prior = prior_for(float(ladder.sizes.flops[-1]), without)
     sizes = upper_part(ladder.sizes)
     asked = _Question(target_flops, level, runs.metric, _penalty(ladder.shape, target_flops, params, tokens))
     made = _forecast_sizes(sizes, ladder.used, asked, prior, every=ladder.sizes)

@@ -75,6 +75,6 @@ def public_prior(without: str | None = None) -> Prior:
     return Prior(**(values["without"].get(without, values["constants"]) if without else values["constants"]))
 
 
-def prior_for(top_flops: float) -> Prior:
+def prior_for(top_flops: float, without: str | None = None) -> Prior:
     """What is believed about a ladder whose largest rung has so much compute."""
-    return public_prior() if top_flops >= PUBLIC_FLOPS else Prior()
+    return public_prior(without) if top_flops >= PUBLIC_FLOPS else Prior()
