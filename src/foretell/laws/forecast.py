@@ -106,7 +106,7 @@ def forecast_runs(
     observations = [Observation(run.flops, run.value, run.params, run.tokens, run.seed, run.name) for run in used]
     ladder = ladder_of(observations)
     sizes = sorted({run.flops for run in ladder})
-    made = forecast(ladder, target_flops, level=level, metric=runs.metric)
+    made = forecast(ladder, target_flops, level=level, metric=runs.unit)
     notes = list(runs.findings)
     if len(used) > len(ladder):
         notes.append(
@@ -127,7 +127,8 @@ def forecast_runs(
                 "are a sweep over settings, keep the best of each size.",
             )
         )
-    return dataclasses.replace(made, findings=by_severity([*made.findings, *notes])), len(used)
+    findings = by_severity([*made.findings, *notes])
+    return dataclasses.replace(made, metric=runs.metric, findings=findings), len(used)
 
 
 def _check_target(target_flops: float, largest: float) -> None:
