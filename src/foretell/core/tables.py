@@ -137,23 +137,23 @@ def _transposed(columns: Mapping[Any, Any], name: str) -> list[dict[Any, Any]]:
 
 def _flat(row: Mapping[Any, Any]) -> dict[str, Any]:
     """The row with nested mappings, or texts of such, as dotted columns; a column of that very name comes first."""
-    plain: dict[str, Any] = {}
-    nested: list[tuple[str, int, Mapping[Any, Any]]] = []
+    own = {str(key) for key in row}
+    flat: dict[str, Any] = {}
     for key, value in row.items():
         mapping = _mapping(value)
         if mapping is None:
-            plain[str(key)] = value
+            flat[str(key)] = value
         else:
-            nested.append((str(key), 1, mapping))
-    while nested:
-        prefix, depth, inner = nested.pop(0)
-        for key, value in inner.items():
-            name = f"{prefix}.{key}"
-            if isinstance(value, Mapping) and depth < DEEPEST:
-                nested.append((name, depth + 1, value))
-            else:
-                plain.setdefault(name, value)
-    return plain
+            flat |= {name: leaf for name, leaf in _leaves(str(key), mapping, 1) if name not in own}
+    return flat
+
+
+def _leaves(prefix: str, mapping: Mapping[Any, Any], depth: int) -> Iterator[tuple[str, Any]]:
+    for key, value in mapping.items():
+        if isinstance(value, Mapping) and depth < DEEPEST:
+            yield from _leaves(f"{prefix}.{key}", value, depth + 1)
+        else:
+            yield f"{prefix}.{key}", value
 
 
 def _mapping(value: Any) -> Mapping[Any, Any] | None:

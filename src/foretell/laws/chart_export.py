@@ -14,13 +14,15 @@ INTERNAL = ("_step", "_runtime", "_timestamp")
 
 
 def is_chart(table: Table) -> bool:
-    """Whether every column after the first is a run's series, or is the band of one."""
+    """Whether the columns after the first are the series of runs: several, or with their bands."""
     axis, *series = table.columns
     if not series or SEPARATOR in axis:
         return False
     bands = [name for name in series if name.endswith(BANDS)]
     named = [name for name in series if name not in bands]
-    return all(SEPARATOR in name for name in named) or (bool(bands) and len(bands) == 2 * len(named))
+    if bands:
+        return len(bands) == 2 * len(named) or all(SEPARATOR in name for name in named)
+    return len(named) > 1 and all(SEPARATOR in name for name in named)
 
 
 def chart_runs(table: Table) -> Table:

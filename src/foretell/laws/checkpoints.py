@@ -80,7 +80,7 @@ def last_of_curves(
     for a ``share``, rises).
     """
     step = columns.get("step")
-    if step is None and ("run" not in columns or "stage" in columns):
+    if "stage" in columns or ("run" not in columns and step is None):
         return list(rows)
     groups: dict[tuple[str, str], list[int]] = {}
     for index in rows:

@@ -69,9 +69,9 @@ def find_columns(columns: Sequence[str]) -> dict[str, tuple[str, ...]]:
     for key in ALIASES:
         ranks = {column: rank for column in columns if (rank := _rank(key, column)) is not None}
         if ranks:
-            best = min(ranks.values())
-            chosen = [column for column, rank in ranks.items() if rank == best]
-            found[key] = tuple(chosen)
+            level = min(ranks.values())[0]
+            alike = [column for column, rank in ranks.items() if rank[0] == level]
+            found[key] = tuple(sorted(alike, key=lambda column: ranks[column]))
     return found
 
 

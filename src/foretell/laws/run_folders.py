@@ -56,7 +56,7 @@ def _training_row(root: Path, folder: Path) -> dict[str, Any]:
                 **{f"heldout/{name}": result["heldout"][name] for name in LOSSES},
             }
         except (AttributeError, KeyError, TypeError) as error:
-            raise UserError(f"{folder / RESULT} is no record of a training: {error} is missing.") from error
+            raise UserError(f"{folder / RESULT} is no record of a finished training ({error}).") from error
     return row | {"state": "unfinished"} | _last_evaluation(folder)
 
 

@@ -23,26 +23,45 @@ def last_points(path: Path, runs: Mapping[str, tuple[Series, Mapping[str, Any]]]
         notes: for the table.
 
     Returns:
-        A table with the columns run, metric and value, a column for each series that says how far a run was (compute,
-        tokens, ...) with its last value up to that of the metric, and the settings. A run without a metric that others
-        have has a row without a value.
+        A table with the columns run, metric and value, those of :data:`PROGRESS` that a run logged under any usual name
+        (the last value up to that of the metric) or has among its settings, and the other settings. A run without a
+        metric that others have has a row without a value.
 
     Raises:
         UserError: where no run has a metric.
     """
-    names = list(dict.fromkeys(name for series, _ in runs.values() for name in series))
-    known = find_columns(names)
-    progress = {name for key in PROGRESS for name in known.get(key, ())}
-    metrics = [name for name in names if name not in progress]
+    chosen = {run: _progress(series, settings) for run, (series, settings) in runs.items()}
+    spent = {name for found in chosen.values() for names in found.values() for name in names}
+    metrics = [
+        name for name in dict.fromkeys(name for series, _ in runs.values() for name in series) if name not in spent
+    ]
     rows, labels = [], []
     for run, (series, settings) in runs.items():
         for metric in metrics:
             points = series.get(metric, ())
             place, value = points[-1] if points else (None, None)
-            done = {name: _value_at(series[name], place) for name in progress if series.get(name)}
-            rows.append({"run": run, "metric": metric, "value": value} | done | dict(settings))
+            done = {
+                key: _value_at(series[name], place) if name in series else settings[name]
+                for key, (name, *_) in chosen[run].items()
+            }
+            others = {name: setting for name, setting in settings.items() if name not in spent}
+            rows.append(done | others | {"run": run, "metric": metric, "value": value})
             labels.append(run)
-    return assemble(path, rows, labels=labels, notes=notes)
+    return assemble(path, rows, labels=labels, notes=[*notes, *_choices(chosen)])
+
+
+def _progress(series: Series, settings: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """What of a run says how far it was, by :data:`PROGRESS`: the name to take, and those as good after it."""
+    found = find_columns(
+        [*(name for name in series if series[name]), *(name for name in settings if name not in series)]
+    )
+    return {key: found[key] for key in PROGRESS if key in found}
+
+
+def _choices(chosen: Mapping[str, Mapping[str, tuple[str, ...]]]) -> list[str]:
+    """A sentence for each choice between names that are as good."""
+    several = {(key, names): None for found in chosen.values() for key, names in found.items() if len(names) > 1}
+    return [f"{key} is taken from '{names[0]}', not from {' or '.join(names[1:])}." for key, names in several]
 
 
 def _value_at(points: Sequence[tuple[float, Any]], place: float | None) -> Any:
