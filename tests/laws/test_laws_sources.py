@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,19 @@ def test_a_tensorboard_folder_from_the_command_line(tmp_path: Path, capsys: pyte
     assert main(arguments) == 0
     record = json.loads(capsys.readouterr().out)
     assert record["n_runs"] == 6 and record["metric"] == "eval/loss" and record["low"] < 1.95 < record["high"]
+
+
+def test_folders_are_forecast_without_torch(tmp_path: Path) -> None:
+    board(tmp_path / "boards" / "a", 1e7)
+    training(tmp_path / "trainings" / "a", 1e7)
+    code = (
+        "import sys; from foretell.cli.main import main; "
+        f"folders = [{str(tmp_path / 'boards')!r}, {str(tmp_path / 'trainings')!r}]; "
+        "codes = [main(['forecast', folder, '--flops', '1e22']) for folder in folders]; "
+        "sys.exit(codes != [3, 3] or 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_damaged_file_costs_its_tail_only(tmp_path: Path) -> None:

@@ -80,12 +80,14 @@ def assemble(
     """A table of rows that need not have the same cells; nested mappings become dotted columns.
 
     Raises:
-        UserError: where there is no row.
+        UserError: where there is no row, or no cell in any.
     """
     if not rows:
         raise UserError(f"{path} holds no rows.")
     flat = [_flat(row) for row in rows]
     columns = tuple(dict.fromkeys(name for row in flat for name in row))
+    if not columns:
+        raise UserError(f"{path} holds rows without a cell.")
     filled = tuple({name: row.get(name) for name in columns} for row in flat)
     places = range(1, len(rows) + 1) if numbers is None else numbers
     return Table(path, columns, filled, tuple(places), tuple(labels), tuple(notes))
@@ -117,11 +119,13 @@ def read_records(records: Any, name: str = "runs") -> Table:
     for number, row in enumerate(rows, 1):
         if not isinstance(row, Mapping):
             raise UserError(f"{name}, row {number}, is a {type(row).__name__}; {accepted}.")
-        named: dict[str, Any] = {}
-        for key in row:
-            if str(key) in named:
-                raise UserError(f"{name}, row {number}, has two cells called '{key}'.")
-            named[str(key)] = key
+        try:
+            names = [str(key) for key in row]
+        except ValueError as error:  # Python prints no integer of more than 4,300 digits
+            raise UserError(f"{name}, row {number}, has a cell whose name cannot be printed ({error}).") from error
+        if len(set(names)) < len(names):
+            twice = next(key for key in names if names.count(key) > 1)
+            raise UserError(f"{name}, row {number}, has two cells called '{twice}'.")
     return assemble(Path(name), rows)
 
 

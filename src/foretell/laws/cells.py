@@ -27,15 +27,20 @@ def is_missing(cell: Any) -> bool:
 
 def text_of(cell: Any) -> str:
     """A cell as text, empty where it is missing."""
-    return "" if is_missing(cell) else str(cell).strip()
+    if is_missing(cell):
+        return ""
+    try:
+        return str(cell).strip()
+    except ValueError:  # Python prints no integer of more than 4,300 digits
+        return shown(cell)
 
 
 def shown(cell: Any) -> str:
     """A cell for a sentence: quoted where it is text, and short."""
     try:
         return reprlib.repr(cell)
-    except ValueError:  # an integer too long for Python to print
-        return f"a {type(cell).__name__} of thousands of digits"
+    except ValueError:
+        return f"a {type(cell).__name__} with thousands of digits"
 
 
 def quantity(text: Any) -> float:
