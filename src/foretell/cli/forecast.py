@@ -20,6 +20,7 @@ from foretell.laws.protocol import gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
 from foretell.laws.runs import read_runs
+from foretell.laws.sources import is_source
 
 TABLE_ONLY = ("metric", "family", "max_flops", "params", "tokens")
 
@@ -34,7 +35,7 @@ def forecast(arguments: argparse.Namespace) -> int:
             f"One table or run directory is expected, not {len(arguments.runs)}: {', '.join(arguments.runs)}."
         )
     path = Path(first)
-    made, record = _from_table(path, arguments) if path.suffix.lower() in SUFFIXES else _from_folder(path, arguments)
+    made, record = _from_table(path, arguments) if is_source(path) else _from_folder(path, arguments)
     if arguments.json:
         print(json.dumps(record, allow_nan=False))
     else:

@@ -91,8 +91,9 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=FORECAST_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    forecast.add_argument("runs", nargs="+", help="a .csv, .tsv, .jsonl or .parquet table of runs, or a run directory; "
-                          "backtest DIR, verify FILE")  # fmt: skip
+    forecast.add_argument("runs", nargs="+", help="a .csv, .tsv, .jsonl or .parquet table of runs (W&B's exports too), "
+                          "a folder of TensorBoard files or of trainings, or a run directory; backtest DIR, "
+                          "verify FILE")  # fmt: skip
     forecast.add_argument("--gaps", default="10,100,1000,10000", help="of a backtest (default 10,100,1000,10000)")
     forecast.add_argument("--flops", type=float, help="compute to forecast for; a run directory's target by default")
     forecast.add_argument("--params", type=float, help="parameters of that run")

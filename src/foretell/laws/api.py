@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from foretell.core.tables import Table, read_table
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.records import Forecast
 from foretell.laws.runs import runs_of
+from foretell.laws.sources import read_source
 
 
 def forecast(
-    runs: str | Path | Iterable[Mapping[str, Any]],
+    runs: str | Path | Iterable[Mapping[str, Any]] | Any,
     *,
     flops: float,
     metric: str | None = None,
@@ -24,8 +24,8 @@ def forecast(
     """Forecast the loss of a run of ``flops`` from smaller ones.
 
     Args:
-        runs: a CSV, TSV, JSONL or Parquet file, or rows of named cells (``frame.to_dict("records")`` of a pandas
-            frame), with columns of the usual names: compute (flops, C) or parameters and tokens, and a loss.
+        runs: a CSV, TSV, JSONL or Parquet file, a folder of trainings or of TensorBoard files, a data frame, or rows
+            of named cells, with columns of the usual names: compute (flops, C) or parameters and tokens, and a loss.
         flops: training compute of the run that is foretold.
         metric: the column to forecast, or the metric of a table with the columns metric and value; its loss by default.
         family: which family, where the table holds several.
@@ -39,13 +39,4 @@ def forecast(
     Raises:
         UserError: naming the rows of a table that cannot be used, or the argument that is not accepted.
     """
-    return forecast_runs(runs_of(_table(runs), metric, family), flops, level=level, max_flops=max_flops)[0]
-
-
-def _table(runs: str | Path | Iterable[Mapping[str, Any]]) -> Table:
-    if isinstance(runs, str | Path):
-        return read_table(Path(runs))
-    rows = [dict(row) for row in runs]
-    columns = tuple(dict.fromkeys(name for row in rows for name in row))
-    filled = tuple({name: row.get(name) for name in columns} for row in rows)
-    return Table(Path("runs"), columns, filled, tuple(range(1, len(rows) + 1)))
+    return forecast_runs(runs_of(read_source(runs), metric, family), flops, level=level, max_flops=max_flops)[0]

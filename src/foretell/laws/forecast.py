@@ -146,12 +146,13 @@ def forecast_runs(
     ladder = ladder_of([as_observation(run) for run in used])
     prior = prior_for(float(ladder.sizes.flops[-1]), without)
     sizes = upper_part(ladder.sizes)
-    asked = _Question(target_flops, level, runs.metric, _penalty(ladder.shape, target_flops, params, tokens))
+    asked = _Question(target_flops, level, runs.unit, _penalty(ladder.shape, target_flops, params, tokens))
     made = _forecast_sizes(sizes, ladder.used, asked, prior, every=ladder.sizes)
     notes = [*runs.findings, *_choice(ladder, sizes, len(used)), *_sweep(ladder)]
     if asked.penalty:
         notes.append(_shape_note(ladder.shape, target_flops, params, tokens, asked.penalty))
-    return dataclasses.replace(made, findings=by_severity([*made.findings, *notes])), len(used)
+    findings = by_severity([*made.findings, *notes])
+    return dataclasses.replace(made, metric=runs.metric, findings=findings), len(used)
 
 
 def as_observation(run: Run) -> Observation:
