@@ -86,7 +86,14 @@ def _from_table(path: Path, arguments: argparse.Namespace) -> tuple[Forecast, di
         raise UserError("--svg draws the forecast of a run directory; of a table it is not drawn yet.")
     runs = read_runs(path, arguments.metric, arguments.family)
     level = 0.9 if arguments.level is None else arguments.level
-    made, count = forecast_runs(runs, flops, level=level, max_flops=arguments.max_flops)
+    made, count = forecast_runs(
+        runs,
+        flops,
+        level=level,
+        max_flops=arguments.max_flops,
+        params=arguments.params,
+        tokens=arguments.tokens,
+    )
     return made, _record(made, count, arguments)
 
 

@@ -20,6 +20,8 @@ def forecast(
     family: str | None = None,
     level: float = 0.9,
     max_flops: float | None = None,
+    params: float | None = None,
+    tokens: float | None = None,
 ) -> Forecast:
     """Forecast the loss of a run of ``flops`` from smaller ones.
 
@@ -31,6 +33,7 @@ def forecast(
         family: which family, where the table holds several.
         level: probability of the interval, 0.5 to 0.999.
         max_flops: only runs up to this compute are used, to test on the others.
+        params, tokens: of the run that is foretold, where it has not the best shape for its compute.
 
     Returns:
         ``median``, ``low``, ``high``, ``findings``, ``refused``, ``sentence`` and more, see
@@ -39,4 +42,5 @@ def forecast(
     Raises:
         UserError: naming the rows of a table that cannot be used, or the argument that is not accepted.
     """
-    return forecast_runs(runs_of(read_source(runs), metric, family), flops, level=level, max_flops=max_flops)[0]
+    found = runs_of(read_source(runs), metric, family)
+    return forecast_runs(found, flops, level=level, max_flops=max_flops, params=params, tokens=tokens)[0]

@@ -11,7 +11,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -155,7 +155,26 @@ def learn(folder: Path) -> dict[str, Any]:
             record |= {"constants": constants, "log_score": round(search.score(best, None), 3)}
         else:
             record["without"][source] = constants
-    return record
+    return record | {"track_record": track_record(taught, record["without"])}
+
+
+def track_record(taught: Iterable[Lesson], without: Mapping[str, Mapping[str, float]]) -> list[dict[str, Any]]:
+    """How far off each lesson's targets are forecast by constants learned from the other sources.
+
+    Returns:
+        Records of ``source``, ``family``, ``gap`` (over the largest size), ``error`` (relative) and ``inside`` (the
+        90 % interval).
+    """
+    records = []
+    for lesson in taught:
+        mixture = infer(lesson.sizes, lesson.points, bits_per_byte=False, prior=Prior(**without[lesson.source]))
+        low, median, high = (mixture.quantiles(probability) for probability in (0.05, 0.5, 0.95))
+        for i, outcome in enumerate(lesson.outcomes):
+            records.append({
+                "source": lesson.source, "family": lesson.family, "gap": round(float(np.exp(lesson.points[i])), 1),
+                "error": round(float(np.expm1(median[i] - outcome)), 4), "inside": bool(low[i] <= outcome <= high[i]),
+            })  # fmt: skip
+    return records
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
