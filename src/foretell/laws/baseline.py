@@ -1,7 +1,7 @@
 """The usual practice, for comparison: a power law with offset on the frontier, its interval from a bootstrap.
 
-Least squares of L = a C^-b + c on the best run of each doubling; the interval is the percentiles of the fits to
-resampled runs (Efron 1979). It knows nothing of other families and nothing of how laws fail, so it is narrow.
+Least squares, of relative errors, of L = a C^-b + c on the best run of each doubling; the interval is the percentiles of
+the fits to resampled runs (Efron 1979). It knows nothing of other families and of how laws fail, so it is narrow.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def bootstrap_forecast(runs: Sequence[Observation], target_flops: float, level: 
     generator = np.random.default_rng(0)
     weights = generator.multinomial(len(best), np.full(len(best), 1 / len(best)), size=RESAMPLES).astype(float)
     weights = np.vstack([np.ones(len(best)), weights])
-    found = _fit_and_predict(flops / target_flops, loss, weights)
+    found = _fit_and_predict(flops / target_flops, loss, weights / loss**2)
     low, high = np.quantile(found[1:], [(1 - level) / 2, (1 + level) / 2])
     return float(found[0]), float(low), float(high)
 

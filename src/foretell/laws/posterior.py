@@ -5,7 +5,7 @@ With x = ln(compute / compute of the largest rung), the mean over seeds of ln(lo
     y(x) = m + law(x) + z(x) + noise
 
 - ``m`` is the level at the largest rung: flat prior, integrated out in closed form.
-- ``law`` is one of :mod:`foretell.laws.curves`, averaged with their probabilities; within a law the ladder's likelihood
+- ``law`` is one of :mod:`foretell.laws.power_laws`, averaged with their probabilities; within a law the ladder's likelihood
   weighs its constants.
 - ``z`` is how real curves leave the law: the local slope is off by kappa * s times an Ornstein-Uhlenbeck process in x
   with a memory of ``ell``, so z is its integral. It bends the ladder as well as the gap, so a bent ladder raises kappa.
@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from foretell.laws.curves import Law, Matrix, laws_for, lognormal_points
 from foretell.laws.ladder_shape import mean_slope, slope_rise
+from foretell.laws.power_laws import Law, Matrix, laws_for, lognormal_points
 from foretell.laws.prior import Prior
 from foretell.laws.sizes import Sizes, Vector
 

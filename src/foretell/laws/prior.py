@@ -46,7 +46,7 @@ class Prior:
     transition_small: float = 0.3  # probability at and below TRANSITION_SMALL_FLOPS
     transition_large: float = 0.04  # at and above TRANSITION_LARGE_FLOPS
     transition_strength: float = 0.6  # scale of the half-normal u
-    relaxing: float = 0.0  # probability of the law whose slope relaxes, see foretell.laws.curves; its s, e and r:
+    relaxing: float = 0.0  # probability of the law whose slope relaxes, see foretell.laws.power_laws; its s, e and r:
     slope: float = 0.055
     slope_factor: float = 1.5
     floor: float = 0.037
