@@ -1,7 +1,7 @@
 """The usual practice, for comparison: a power law with offset on the frontier, its interval from a bootstrap.
 
-Least squares, of relative errors, of L = a C^-b + c on the best run of each doubling; the interval is the percentiles of
-the fits to resampled runs (Efron 1979). It knows nothing of other families and of how laws fail, so it is narrow.
+Least squares, of relative errors, of L = a C^-b + c on the best run of each doubling; the interval is the percentiles
+of the fits to resampled runs (Efron 1979). It knows nothing of other families and of how laws fail, so it is narrow.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ With x = ln(compute / compute of the largest rung), the mean over seeds of ln(lo
     y(x) = m + law(x) + z(x) + noise
 
 - ``m`` is the level at the largest rung: flat prior, integrated out in closed form.
-- ``law`` is one of :mod:`foretell.laws.power_laws`, averaged with their probabilities; within a law the ladder's likelihood
-  weighs its constants.
+- ``law`` is one of :mod:`foretell.laws.power_laws`, averaged with their probabilities; within a law the ladder's
+  likelihood weighs its constants.
 - ``z`` is how real curves leave the law: the local slope is off by kappa * s times an Ornstein-Uhlenbeck process in x
   with a memory of ``ell``, so z is its integral. It bends the ladder as well as the gap, so a bent ladder raises kappa.
 - noise is seed noise sigma / sqrt(seeds) and a misfit tau of each size that more seeds do not remove.
