@@ -20,6 +20,7 @@ EPILOG = """\
   foretell run                            forecast, seal, train, score and report
   foretell run --target.flops 5e13        any setting of a recipe by its dotted name
   foretell plan                           the same recipe's plan and price, nothing spent
+  foretell watch runs/laptop              is the running job on, above or below its forecast?
   foretell generate runs/laptop "import " text from the trained model
 """
 RECIPE_EPILOG = """\
@@ -38,9 +39,16 @@ FORECAST_EPILOG = """\
   foretell forecast verify runs/laptop/forecast.json      a seal alone
   foretell forecast backtest DIR --gaps 10,100            how far off it is on a folder of tidy tables
 """
+WATCH_EPILOG = """\
+  foretell watch runs/laptop                              the target of a run, until it has finished
+  foretell watch train.csv --forecast forecast.json       any trainer's log: columns step, tokens or flops, and loss
+  foretell watch train.csv --forecast f.json --total 5000 where the run ends, in the file's unit (steps, say)
+The forecast is a registration, or what foretell forecast --json printed. Exit code 0: on track or too early to tell;
+3: above or below the forecast's interval, or a loss that is not finite. False alarms: at most 5 % of the runs.
+"""
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "generate": "generate", "bench": "bench"}  # fmt: skip
+         "watch": "watch", "generate": "generate", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
 
@@ -106,6 +114,19 @@ def build_parser() -> argparse.ArgumentParser:
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
     report.add_argument("run", help="a run directory")
+
+    watch = verbs.add_parser(
+        "watch",
+        help="hold a running job against its registered forecast",
+        epilog=WATCH_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    watch.add_argument("run", help="a run directory, or a .csv, .tsv or .jsonl that a trainer is writing")
+    watch.add_argument("--forecast", metavar="FILE", help="the forecast (default: the run directory's own)")
+    watch.add_argument("--total", type=float, metavar="N", help="steps, tokens or FLOPs at which the run ends")
+    watch.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="between looks (default 10)")
+    watch.add_argument("--once", action="store_true", help="look once")
+    watch.add_argument("--json", action="store_true", help="print one JSON object a look")
 
     generate = verbs.add_parser("generate", help="continue a text with a trained model, streaming")
     generate.add_argument("model", help="a run directory, or a Llama or Qwen3 directory with tokenizer.json")
