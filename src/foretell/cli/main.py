@@ -20,7 +20,6 @@ EPILOG = """\
   foretell run                            forecast, seal, train, score and report
   foretell run --target.flops 5e13        any setting of a recipe by its dotted name
   foretell plan                           the same recipe's plan and price, nothing spent
-  foretell watch runs/laptop              is the running job on, above or below its forecast?
   foretell generate runs/laptop "import " text from the trained model
 """
 RECIPE_EPILOG = """\
@@ -126,7 +125,7 @@ def build_parser() -> argparse.ArgumentParser:
     watch.add_argument("--total", type=float, metavar="N", help="steps, tokens or FLOPs at which the run ends")
     watch.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="between looks (default 10)")
     watch.add_argument("--once", action="store_true", help="look once")
-    watch.add_argument("--json", action="store_true", help="print one JSON object a look")
+    watch.add_argument("--json", action="store_true", help="print one JSON object for each piece of news")
 
     generate = verbs.add_parser("generate", help="continue a text with a trained model, streaming")
     generate.add_argument("model", help="a run directory, or a Llama or Qwen3 directory with tokenizer.json")

@@ -19,7 +19,7 @@ from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.core.growing import GrowingTable
 from foretell.core.progress import duration, say
-from foretell.laws.readings import Columns, Reading, Totals
+from foretell.laws.readings import STEP_RECORD, Columns, Reading, Totals
 from foretell.laws.records import Forecast
 from foretell.laws.registry import KIND, load_registered, registered_forecast
 from foretell.laws.watch import Verdict, Watch
@@ -27,6 +27,7 @@ from foretell.laws.watch import Verdict, Watch
 OFF_TRACK = 3  # exit code
 FINISHED = 0.999  # of the run: steps do not divide every total
 STALLED_SECONDS, STALLED_INTERVALS = 120.0, 10.0  # without a new record, whichever is longer
+RHYTHM_RECORDS = 100  # whose median interval is the job's rhythm
 
 
 def watch(arguments: argparse.Namespace) -> int:
@@ -40,8 +41,8 @@ def watch(arguments: argparse.Namespace) -> int:
     try:
         with screen:
             while True:
-                changed = job.look()
-                screen.show(job.record(), changed=changed)
+                job.look()
+                screen.show(job.record())
                 if arguments.once or job.ended:
                     break
                 time.sleep(arguments.every)
@@ -76,44 +77,42 @@ class Job:
         if total is not None:
             if run.is_dir():
                 raise UserError(f"--total is for files; {run} is a run directory, whose records say where it ends.")
-            self.totals = Totals(total, total, total)
+            self.totals = Totals(given=total)
         self.folder = _target_folder(run) if run.is_dir() else None
         self.table = GrowingTable(self.folder / "log.jsonl" if self.folder else run)
+        self.columns: Columns | None = None
         self.verdict: Verdict | None = None
         self._begin()
 
     def _begin(self) -> None:
-        self.watch, self.columns, self.last = Watch(self.forecast), None, None
+        self.watch = Watch(self.forecast)
+        self.last: Reading | None = None
         self.times: list[float] = []
 
-    columns: Columns | None
-    last: Reading | None
-
-    def look(self) -> bool:
-        """Read what is new.
-
-        Returns:
-            Whether there was a reading.
-        """
+    def look(self) -> None:
+        """Read what is new."""
         restarts = self.table.restarts
         rows = self.table.read()
         if self.table.restarts > restarts:
             self._begin()
         if self.columns is None and rows:
-            names = [name for name in self.table.columns if name != "kind"]
-            rows_of_steps = [row for row in rows if row.get("kind", "step") == "step"]
-            if not rows_of_steps:
-                return False
-            self.columns = Columns(names, self.forecast.metric, self.totals, str(self.table.path))
+            self.columns = self._find_columns(rows)
         readings = [reading for row in rows if self.columns and (reading := self.columns.reading(row)) is not None]
         for reading in readings:
             self.verdict = self.watch.update(reading.progress, reading.loss)
             self.last = reading
-        self.times += [row["time"] for row in rows if isinstance(row.get("time"), int | float)][-100:]
+        times = [float(row["time"]) for row in rows if isinstance(row.get("time"), int | float)]
+        self.times = [*self.times, *times][-RHYTHM_RECORDS:]
         outcome = self._outcome()
         if outcome is not None and self.last is not None:
             self.verdict = self.watch.finish(outcome)
-        return bool(readings) or outcome is not None
+
+    def _find_columns(self, rows: list[dict[str, Any]]) -> Columns | None:
+        """The columns of the first reading; in this project's logs other records may come before it."""
+        if not any(row.get("kind", STEP_RECORD) == STEP_RECORD for row in rows):
+            return None
+        names = [name for name in self.table.columns if name]
+        return Columns(names, self.forecast.metric, self.totals, str(self.table.path))
 
     @property
     def ended(self) -> bool:
@@ -145,7 +144,7 @@ class Job:
         notes = [] if quiet is None else [f"no new record for {duration(quiet)}: has the job stopped?"]
         if self.table.skipped:
             lines = ", ".join(map(str, self.table.skipped[:5]))
-            notes.append(f"{len(self.table.skipped)} lines of {self.table.path} are not whole and left out ({lines})")
+            notes.append(f"left out, for they are not whole: {len(self.table.skipped)} of the file's lines ({lines})")
         if self.forecast.refused:
             notes.append("the forecast had been refused: its ladder cannot carry it")
         sentence = f"waiting for readings in {self.table.path}" if self.verdict is None else self.verdict.sentence
@@ -155,12 +154,12 @@ class Job:
 
 
 class Screen:
-    """A live line on a terminal, a line for each news elsewhere, JSON lines for programs; a context manager."""
+    """A live line on a terminal, a line for each piece of news elsewhere, JSON lines for programs."""
 
     def __init__(self, *, json_lines: bool, live: bool) -> None:
         self.json_lines = json_lines
         self._live = Live(console=out, refresh_per_second=2) if live and not json_lines else None
-        self._stalled = False
+        self._shown: tuple[Any, ...] = ()
 
     def __enter__(self) -> Screen:
         if self._live:
@@ -171,17 +170,18 @@ class Screen:
         if self._live:
             self._live.stop()
 
-    def show(self, record: dict[str, Any], *, changed: bool) -> None:
-        """Show the state; on paper only where there is something new."""
-        stalled = record["stalled_seconds"] is not None
-        news, self._stalled = changed or stalled != self._stalled or "status" not in record, stalled
+    def show(self, record: dict[str, Any]) -> None:
+        """Show the state; on paper where it has another status, a per cent more is done, or the log stands still."""
         text = "\n".join(
             [f"{time.strftime('%H:%M:%S')} {record['sentence']}", *(f"  {note}" for note in record["notes"])]
         )
+        percent = int(100 * record.get("progress", 0))
+        news = (record.get("status"), percent, record["stalled_seconds"] is not None, record["ended"])
         if self._live:
             self._live.update(Text(text, style="bold red" if record.get("off_track") else ""))
-        elif news:
+        elif news != self._shown:
             print(json.dumps(record, allow_nan=False), flush=True) if self.json_lines else out.print(text)
+        self._shown = news
 
 
 def read_forecast(path: Path) -> tuple[Forecast, Totals]:

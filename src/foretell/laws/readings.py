@@ -29,11 +29,17 @@ class Reading:
 
 @dataclass(frozen=True)
 class Totals:
-    """Where the run ends, in each unit in which it is known."""
+    """Where the run ends, in each unit in which it is known.
+
+    Attributes:
+        flops, tokens, steps: as the forecast says.
+        given: as a person says, in the file's own unit; it goes before the others.
+    """
 
     flops: float | None = None
     tokens: float | None = None
     steps: float | None = None
+    given: float | None = None
 
 
 class Columns:
@@ -63,19 +69,18 @@ class Columns:
     def _progress(
         self, by_plain: Mapping[str, str], totals: Totals, names: Sequence[str]
     ) -> tuple[str, float, str | None]:
-        share, steps = _first(by_plain, SHARES), _first(by_plain, STEPS)
+        share, steps, tokens, flops = (
+            _first(by_plain, aliases) for aliases in (SHARES, STEPS, ALIASES["tokens"], ALIASES["flops"])
+        )
         total_steps = _first(by_plain, TOTAL_STEPS)
         if share is not None:
             return share, 1.0, None
-        for column, total in (
-            (steps, totals.steps),
-            (_first(by_plain, ALIASES["tokens"]), totals.tokens),
-            (_first(by_plain, ALIASES["flops"]), totals.flops),
-        ):
+        if steps is not None and total_steps is not None and totals.given is None:
+            return steps, math.nan, total_steps
+        for column, total in ((steps, totals.steps), (tokens, totals.tokens), (flops, totals.flops)):
+            total = total if totals.given is None else totals.given
             if column is not None and total is not None:
                 return column, total, None
-        if steps is not None and total_steps is not None:
-            return steps, math.nan, total_steps
         raise UserError(
             f"{self.source} has the columns {', '.join(names)}; how far the run is needs a column of flops, tokens or "
             "steps (or progress, from 0 to 1), and where it ends: in the forecast, in a column total_steps, or --total."
