@@ -8,11 +8,13 @@ import math
 from pathlib import Path
 from typing import Any
 
+from foretell.cli.curves import forecast_curves
 from foretell.cli.output import out, print_findings
 from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
-from foretell.core.tables import SUFFIXES
+from foretell.core.tables import SUFFIXES, read_table
+from foretell.laws.curve_tables import is_curve_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.protocol import backtest_page, gap_backtest
@@ -33,6 +35,10 @@ def forecast(arguments: argparse.Namespace) -> int:
             f"One table or run directory is expected, not {len(arguments.runs)}: {', '.join(arguments.runs)}."
         )
     path = Path(first)
+    if path.suffix.lower() in SUFFIXES and is_curve_table((table := read_table(path)).columns):
+        return forecast_curves(table, arguments)
+    if arguments.schedule is not None:
+        raise UserError(f"--schedule is for tables of training curves (lr, step or tokens, loss); {path} is none.")
     made, record = _from_table(path, arguments) if path.suffix.lower() in SUFFIXES else _from_folder(path, arguments)
     if arguments.json:
         print(json.dumps(record, allow_nan=False))
