@@ -37,6 +37,7 @@ OTHER_LOSS = 0.005  # curves that end this far from the final loss are of anothe
 SEED_NOISE, SEED_WEIGHT = 0.006, 4.0  # prior of the scatter about the trend, and how many runs it counts for
 MEMORY = 0.3  # of the run, over which deviations from the expected curve stay alike
 DRAWS = 4000
+JITTER = 1e-9  # on correlations, which may be singular
 NORMAL_MEDIAN = 0.6745  # of the absolute value of a standard normal
 
 FALL = -GENERIC_FALL * np.log(GRID)
@@ -73,8 +74,8 @@ class CurveShape:
         The quantile of the largest standardised deviation along a run, so it holds for all looks together, however
         often one looks. Found by drawing curves from a multivariate t distribution, always the same ones.
         """
-        values, vectors = np.linalg.eigh(self.covariance / np.outer(self.deviation, self.deviation))
-        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        correlation = self.covariance / np.outer(self.deviation, self.deviation)
+        root = np.linalg.cholesky(correlation + JITTER * np.eye(len(GRID)))
         generator = np.random.default_rng(0)
         largest = np.abs(generator.standard_normal((DRAWS, len(GRID))) @ root.T).max(axis=1)
         scale = np.sqrt(self.freedom / generator.chisquare(self.freedom, DRAWS))
