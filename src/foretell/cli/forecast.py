@@ -8,19 +8,21 @@ import math
 from pathlib import Path
 from typing import Any
 
+from foretell.cli.curves import forecast_curves
 from foretell.cli.output import out, print_findings
 from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
-from foretell.core.tables import SUFFIXES
+from foretell.core.tables import SUFFIXES, Table
 from foretell.laws.backtest_page import backtest_page
+from foretell.laws.curve_tables import is_curve_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.protocol import gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.laws.runs import read_runs
-from foretell.laws.sources import is_source
+from foretell.laws.runs import runs_of
+from foretell.laws.sources import is_source, read_source
 
 TABLE_ONLY = ("metric", "family", "max_flops", "params", "tokens")
 
@@ -35,7 +37,12 @@ def forecast(arguments: argparse.Namespace) -> int:
             f"One table or run directory is expected, not {len(arguments.runs)}: {', '.join(arguments.runs)}."
         )
     path = Path(first)
-    made, record = _from_table(path, arguments) if is_source(path) else _from_folder(path, arguments)
+    table = read_source(path) if is_source(path) else None
+    if table is not None and is_curve_table(table.columns):
+        return forecast_curves(table, arguments)
+    if arguments.schedule is not None:
+        raise UserError(f"--schedule is for tables of training curves (lr, step or tokens, loss); {path} is none.")
+    made, record = _from_folder(path, arguments) if table is None else _from_table(table, arguments)
     if arguments.json:
         print(json.dumps(record, allow_nan=False))
     else:
@@ -76,7 +83,7 @@ def _record(made: Forecast, count: int, arguments: argparse.Namespace) -> dict[s
     }  # fmt: skip
 
 
-def _from_table(path: Path, arguments: argparse.Namespace) -> tuple[Forecast, dict[str, Any]]:
+def _from_table(table: Table, arguments: argparse.Namespace) -> tuple[Forecast, dict[str, Any]]:
     flops = arguments.flops
     if flops is None and arguments.params is not None and arguments.tokens is not None:
         flops = 6 * arguments.params * arguments.tokens
@@ -84,7 +91,7 @@ def _from_table(path: Path, arguments: argparse.Namespace) -> tuple[Forecast, di
         raise UserError("--flops is missing: the compute to forecast for (or --params and --tokens).")
     if arguments.svg:
         raise UserError("--svg draws the forecast of a run directory; of a table it is not drawn yet.")
-    runs = read_runs(path, arguments.metric, arguments.family)
+    runs = runs_of(table, arguments.metric, arguments.family)
     level = 0.9 if arguments.level is None else arguments.level
     made, count = forecast_runs(
         runs,

@@ -38,9 +38,16 @@ FORECAST_EPILOG = """\
   foretell forecast verify runs/laptop/forecast.json      a seal alone
   foretell forecast backtest DIR --gaps 10,100            how far off it is on a folder of tidy tables
 """
+WATCH_EPILOG = """\
+  foretell watch runs/laptop                              the target of a run, until it has finished
+  foretell watch train.csv --forecast forecast.json       any trainer's log: columns step, tokens or flops, and loss
+  foretell watch train.csv --forecast f.json --total 5000 where the run ends, in the file's unit (steps, say)
+The forecast is a registration, or what foretell forecast --json printed. Exit code 0: on track or too early to tell;
+3: above or below the forecast's interval, or a loss that is not finite. False alarms: at most 5 % of the runs.
+"""
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "generate": "generate", "bench": "bench"}  # fmt: skip
+         "watch": "watch", "generate": "generate", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
 
@@ -101,12 +108,27 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("--metric", help="the table's column, or its metric, to forecast (default: its loss)")
     forecast.add_argument("--family", help="which of the table's families")
     forecast.add_argument("--max-flops", type=float, help="use runs up to this compute only, to test on the others")
+    forecast.add_argument("--schedule", choices=["cosine", "linear", "wsd", "constant"], help="of that run, from a "
+                          "table of curves: lr, step, tokens, loss (default cosine)")  # fmt: skip
     forecast.add_argument("--level", type=float, help="of the interval (default 0.9, or the recipe's)")
     forecast.add_argument("--json", action="store_true", help="print one JSON object")
     forecast.add_argument("--svg", help="also draw a run directory's forecast into this file")
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
     report.add_argument("run", help="a run directory")
+
+    watch = verbs.add_parser(
+        "watch",
+        help="hold a running job against its registered forecast",
+        epilog=WATCH_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    watch.add_argument("run", help="a run directory, or a .csv, .tsv or .jsonl that a trainer is writing")
+    watch.add_argument("--forecast", metavar="FILE", help="the forecast (default: the run directory's own)")
+    watch.add_argument("--total", type=float, metavar="N", help="steps, tokens or FLOPs at which the run ends")
+    watch.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="between looks (default 10)")
+    watch.add_argument("--once", action="store_true", help="look once")
+    watch.add_argument("--json", action="store_true", help="print one JSON object for each piece of news")
 
     generate = verbs.add_parser("generate", help="continue a text with a trained model, streaming")
     generate.add_argument("model", help="a run directory, or a Llama or Qwen3 directory with tokenizer.json")
