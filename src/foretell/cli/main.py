@@ -21,7 +21,6 @@ EPILOG = """\
   foretell run                            forecast, seal, train, score and report
   foretell run --target.flops 5e13        any setting of a recipe by its dotted name
   foretell plan                           the same recipe's plan and price, nothing spent
-  foretell plan runs.csv --flops 1e22     the best size and tokens for a budget, from a table of runs
   foretell generate runs/laptop "import " text from the trained model
 """
 RECIPE_EPILOG = """\
@@ -78,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     plan = verbs.add_parser(
         "plan",
-        help="a recipe's plan and price, or the best size and tokens for a budget from a table of runs",
+        help="a recipe's plan and price, or with RUNS.csv a budget's best size and tokens",
         **for_recipes,
         usage="foretell plan [RECIPE] [--SETTING VALUE ...]\n       foretell plan RUNS.csv --help",
     )
