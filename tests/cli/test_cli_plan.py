@@ -1,6 +1,7 @@
 """``foretell plan RUNS.csv``: what it prints, its JSON and figure, its exit codes; recipes are still planned."""
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -41,6 +42,21 @@ def test_text_and_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "Best: " in said and "most per FLOP" in said and "Half the size, trained to the same loss" in said
     assert " 2T " in said and "100T" not in said and "Text:" not in said
     assert figure.read_text().startswith("<svg") and "interval of the size" in figure.read_text()
+
+
+def test_the_page_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    page = (EXAMPLE.parents[1] / "plan.md").read_text()
+    blocks = page.split("```")
+    options = blocks[1].replace("\\\n", " ").split()[4:]
+    options[options.index("--svg") + 1] = str(tmp_path / "plan.svg")
+    assert main(["plan", str(EXAMPLE), *options]) == 0
+
+    def figures(text: str) -> list[float]:
+        return [float(found.replace(",", "")) for found in re.findall(r"(?<![\w.])[\d,]+\.?\d*(?:e[+-]?\d+)?", text)
+                if found.strip(",")]  # fmt: skip
+
+    shown, printed = figures(blocks[3]), figures(capsys.readouterr().out)
+    assert len(shown) > 150 and printed == pytest.approx(shown, rel=0.1, abs=0.2)
 
 
 def test_a_ladder_of_one_shape_is_refused_with_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:

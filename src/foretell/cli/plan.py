@@ -14,7 +14,7 @@ from foretell.cli.output import out, print_findings
 from foretell.core.budget import Budget, budget_of
 from foretell.core.errors import UserError
 from foretell.core.tables import read_table
-from foretell.laws.chinchilla import Form, LossLaw, fit_law
+from foretell.laws.chinchilla import EXTRAPOLATION_EVIDENCE, Form, LossLaw, fit_law
 from foretell.laws.plan import HURTS, INFERENCE_VOLUMES, Data, Interval, Plan, make_plan
 from foretell.laws.records import Finding
 from foretell.laws.repeated_runs import unique_tokens_of
@@ -28,9 +28,10 @@ def plan(arguments: argparse.Namespace) -> int:
     budget = budget_of(**{name: getattr(arguments, name) for name in (
         "flops", "hours", "money", "hardware", "peak_flops", "count", "mfu", "price_per_hour")})  # fmt: skip
     inference, unique = (_amount(arguments, name) for name in ("inference_tokens", "unique_tokens"))
-    law, metric, notes = _law(arguments)
+    law, ahead, metric, notes = _laws(arguments)
     made = make_plan(
         law,
+        ahead,
         budget.flops,
         level=arguments.level,
         inference_tokens=INFERENCE_VOLUMES if inference is None else (inference,),
@@ -77,8 +78,8 @@ def _amount(arguments: argparse.Namespace, name: str) -> float | None:
         ) from error
 
 
-def _law(arguments: argparse.Namespace) -> tuple[LossLaw, str, tuple[Finding, ...]]:
-    """The law of the table's runs, its metric, and what was said about the table."""
+def _laws(arguments: argparse.Namespace) -> tuple[LossLaw, LossLaw, str, tuple[Finding, ...]]:
+    """The law of the table's runs, the one for far larger runs, the metric, and what was said about the table."""
     path = Path(arguments.runs)
     table = read_table(path)
     read = runs_of(table, arguments.metric, arguments.family)
@@ -99,7 +100,9 @@ def _law(arguments: argparse.Namespace) -> tuple[LossLaw, str, tuple[Finding, ..
     form: Form = arguments.form or ("data-constrained" if repeats else "chinchilla")
     if form == "data-constrained" and unique is None:
         raise UserError(f"{path} has neither a column epochs nor unique_tokens, which --form data-constrained needs.")
-    return fit_law(used, form, unique_tokens=unique), read.metric, read.findings
+    law = fit_law(used, form, unique_tokens=unique)
+    ahead = fit_law(used, form, unique_tokens=unique, evidence=EXTRAPOLATION_EVIDENCE)
+    return law, ahead, read.metric, read.findings
 
 
 def show(made: Plan, law: LossLaw, budget: Budget, metric: str) -> None:

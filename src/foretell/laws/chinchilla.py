@@ -26,7 +26,10 @@ from foretell.laws.loss_fit import FORMS, Form, LogRuns, fit_robustly, replicate
 from foretell.laws.loss_terms import COORDINATES, PUBLISHED_REPETITION, REPETITION_FACTOR, Matrix, Vector, log_loss
 from foretell.laws.runs import Run
 
-__all__ = ["FORMS", "Constant", "Form", "LossLaw", "fit_law"]
+__all__ = ["EXTRAPOLATION_EVIDENCE", "FORMS", "Constant", "Form", "LossLaw", "fit_law"]
+
+# By public families: with five the 90 % interval of runs 10 to 1,000 times larger holds them, with all it does not.
+EXTRAPOLATION_EVIDENCE = 5.0
 
 
 class Constant(TypedDict):
@@ -49,6 +52,7 @@ class LossLaw:
         spread: standard deviation of a run about the law, of ln(loss).
         flops_factor: training compute over N D in the table, 6 where it follows the usual count.
         params, tokens, flops: of the runs it was fitted to, shape (runs,).
+        share: of an independent run that each run counts as, 1 where all of the evidence is used.
         outliers: runs so far from the law that they were not used.
     """
 
@@ -60,6 +64,7 @@ class LossLaw:
     params: Vector
     tokens: Vector
     flops: Vector
+    share: float = 1.0
     outliers: tuple[Run, ...] = ()
 
     @property
@@ -140,7 +145,12 @@ class LossLaw:
 
 
 def fit_law(
-    runs: Sequence[Run], form: Form = "chinchilla", *, unique_tokens: Sequence[float] | None = None, seed: int = 0
+    runs: Sequence[Run],
+    form: Form = "chinchilla",
+    *,
+    unique_tokens: Sequence[float] | None = None,
+    evidence: float = math.inf,
+    seed: int = 0,
 ) -> LossLaw:
     """Fit L(N, D) to finished runs of one family.
 
@@ -148,18 +158,23 @@ def fit_law(
         runs: at least three, each with parameters and tokens, any order.
         form: which constants are free, see the module.
         unique_tokens: of each run, > 0; read more than once where a run's tokens are more. ``data-constrained`` only.
+        evidence: independent runs that the table counts for at most. All of them, by default, for the constants as the
+            literature states them and the shape of the law; :data:`EXTRAPOLATION_EVIDENCE` for the loss of far larger
+            runs, where the law's misfit and not the runs' noise is the doubt.
         seed: of the bootstrap; equal runs and seeds give equal laws.
 
     Returns:
         The law; with few runs its intervals are as wide as the priors.
 
     Raises:
-        UserError: for an unknown form, too few runs, or runs without parameters or tokens.
+        UserError: for an unknown form, no evidence, too few runs, or runs without parameters or tokens.
     """
+    if not evidence > 0:
+        raise UserError(f"evidence is {evidence:g}; a number of runs above zero is expected.")
     if form not in FORMS:
         raise UserError(f"The form of the law is '{form}'; one of {', '.join(FORMS)} is accepted.")
     everything = LogRuns.of(runs, unique_tokens, repetition=form == "data-constrained")
-    kept, best, noise = fit_robustly(everything, form)
+    kept, best, noise = fit_robustly(everything, form, evidence)
     table = everything.take(kept)
     laws = np.vstack([best, replicates(table, form, best, noise, np.random.default_rng(seed))])
     natural = uncentred(laws, table)
@@ -169,4 +184,4 @@ def fit_law(
         natural[:, 5:] = PUBLISHED_REPETITION + math.log(REPETITION_FACTOR) * drawn
     outliers = tuple(run for run, inside in zip(runs, kept, strict=True) if not inside)
     return LossLaw(form, natural[0], natural[1:], noise.total, table.flops_factor, np.exp(table.n + table.n_centre),
-                   np.exp(table.d + table.d_centre), table.flops, outliers)  # fmt: skip
+                   np.exp(table.d + table.d_centre), table.flops, noise.share, outliers)  # fmt: skip

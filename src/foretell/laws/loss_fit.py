@@ -3,6 +3,10 @@
 The constants' uncertainty is a weighted likelihood bootstrap (Newton & Raftery 1994; with priors as Newton, Polson & Xu
 2021): each replicate draws weights of the runs and means of the priors and fits again from the estimate. Where runs are
 many the weights decide, where they are few the priors do, and answers are wide rather than wild.
+
+Real runs leave the law together: neighbours share its misfit, so a hundred of them do not tell a hundred times where it
+goes. ``evidence`` says for how many independent runs a table counts: the likelihood is tempered by that share, and the
+bootstrap's weights are gamma variables that are as uneven as those of so few.
 """
 
 from __future__ import annotations
@@ -34,10 +38,10 @@ FEWEST_RUNS = 3
 REPLICATES = 200
 START_RUNS = 400  # as many, evenly taken, decide between the starts
 # Priors, as median and as factor of one standard deviation of a log-normal. E and the terms are shares of the lowest
-# and of the median loss; the exponents of public families lie between 0.2 and 0.6.
-CONSTANT_SHARE, CONSTANT_FACTOR = 0.65, 1.5
+# and of the median loss; exponents fitted to small runs are larger than those of the same family's large ones.
+CONSTANT_SHARE, CONSTANT_FACTOR = 0.65, 1.25
 TERM_SHARE, TERM_FACTOR = 0.2, 4.0
-EXPONENT, EXPONENT_FACTOR = 0.35, 1.7
+EXPONENT, EXPONENT_FACTOR = 0.3, 1.3
 # A run this many robust standard deviations off is another kind of run, as long as few are and enough others remain.
 OUTLIER, MOST_OUTLIERS, FEWEST_FOR_OUTLIERS = 8.0, 0.1, 12
 
@@ -104,7 +108,7 @@ class LogRuns:
         return self if len(order) <= count else self.take(order[np.linspace(0, len(order) - 1, count).astype(int)])
 
 
-def fit_robustly(table: LogRuns, form: Form) -> tuple[NDArray[np.bool_], Vector, Noise]:
+def fit_robustly(table: LogRuns, form: Form, evidence: float = math.inf) -> tuple[NDArray[np.bool_], Vector, Noise]:
     """The estimate, its noise, and which runs it rests on: outliers are set aside and the others fitted again.
 
     Huber's loss bounds the pull of a run but not that of several on one side, which bend the law to themselves; so the
@@ -113,15 +117,15 @@ def fit_robustly(table: LogRuns, form: Form) -> tuple[NDArray[np.bool_], Vector,
     kept = np.ones(len(table.n), dtype=bool)
     whole = problem_of(table, form)
     law, noise = _estimate(table, form)
-    if len(kept) < FEWEST_FOR_OUTLIERS:
-        return kept, law, noise
-    for _ in range(6):
+    for _ in range(6 if len(kept) >= FEWEST_FOR_OUTLIERS else 0):
         misses = np.abs(whole.observed - whole.model(law[None, :])[0][0])
         inside = misses <= OUTLIER * max(1.4826 * float(np.median(misses[kept])), NOISE)
         if (inside == kept).all() or (~inside).mean() > MOST_OUTLIERS:
             break
         kept = inside
         law, noise = _estimate(table.take(kept), form)
+    if evidence < kept.sum():
+        law, noise = _estimate(table.take(kept), form, evidence / float(kept.sum()))
     return kept, law, noise
 
 
@@ -146,7 +150,7 @@ def replicates(table: LogRuns, form: Form, best: Vector, noise: Noise, random: n
         problem,
         np.tile(best, (REPLICATES, 1)),
         noise.weight,
-        run_weights=random.standard_exponential(shape),
+        run_weights=random.standard_gamma(noise.share, shape) / noise.share,
         means=problem.mean + problem.deviation * random.standard_normal((REPLICATES, len(best))),
         shifts=noise.unseen * random.standard_normal(shape),
     )[0]
@@ -194,14 +198,14 @@ def _starts(table: LogRuns, form: Form) -> Matrix:
     return np.array(starts)[:, np.argmax(_all_from_free(form), axis=1)]
 
 
-def _estimate(table: LogRuns, form: Form) -> tuple[Vector, Noise]:
+def _estimate(table: LogRuns, form: Form, share: float = 1.0) -> tuple[Vector, Noise]:
     """The best law and the noise about it; twice, because the priors' weight against the runs needs the noise."""
     few = table.thinned(START_RUNS)
-    ends, totals = fit_many(problem_of(few, form), _starts(few, form), Noise(0.02, 0.0).weight)
+    ends, totals = fit_many(problem_of(few, form), _starts(few, form), Noise(0.02, 0.0, share).weight)
     law = ends[np.argmin(totals)]
     problem = problem_of(table, form)
     for _ in range(2):
-        noise = noise_of(problem.observed - problem.model(law[None, :])[0][0], len(law))
+        noise = noise_of(problem.observed - problem.model(law[None, :])[0][0], len(law), share)
         near = fit_many(problem, law[None, :], noise.weight)[0][0]
         law = polish(problem, near, noise.weight)
     return law, noise

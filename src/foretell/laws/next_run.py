@@ -1,9 +1,10 @@
 """Which further small run would teach most about the large one.
 
 With f the ln(loss) of the target and g that of a candidate, both uncertain by the law's constants, seeing the candidate
-with noise s takes cov(f, g)^2 / (var(g) + s^2) from the variance of f: Bayesian c-optimality (Chaloner & Verdinelli
-1995, "Bayesian experimental design"), linear in what the runs have left open. A candidate beyond the largest run also
-brings the place nearer from which drift begins (:mod:`foretell.laws.reach`).
+takes a share of cov(f, g)^2 / var(g) from the variance of f: Bayesian c-optimality (Chaloner & Verdinelli 1995,
+"Bayesian experimental design"), linear in what the runs have left open. The share is what the law's own bootstrap would
+make of one more run. A candidate beyond the largest run also brings the place nearer from which drift begins
+(:mod:`foretell.laws.reach`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaincinv
 
 from foretell.laws.chinchilla import LossLaw
 from foretell.laws.loss_terms import Vector
@@ -20,6 +22,7 @@ from foretell.laws.reach import drift_variance
 COMPUTE_LEVELS = 10.0 ** (-np.arange(5) / 2)  # of the most that may be spent
 SIZE_FACTORS = 2.0 ** np.arange(-4, 5)  # of the size that is best for a candidate's compute
 NEAR = 2.0  # a candidate may leave the tokens per parameter and the sizes that were tried by this factor
+WEIGHTS = 64
 WORTH_A_RUN = 0.03  # shrinks of the interval below this are not advised, however cheap
 
 
@@ -77,7 +80,19 @@ def expected_shrink(law: LossLaw, params: float, tokens: float, sizes: Vector, s
     covariance = np.cov(np.log(law.sampled_loss(every_size, every_token)), rowvar=False)
     target, largest, noise = float(law.compute(params, tokens)), float(law.flops.max()), law.spread**2
     flops = law.compute(sizes, seen)
-    taken = covariance[-1, :-1] ** 2 / (np.diagonal(covariance)[:-1] + noise)
+    left_open = np.diagonal(covariance)[:-1]
+    taken = covariance[-1, :-1] ** 2 / left_open * _share_learned(left_open / noise, law.share)
     before = covariance[-1, -1] + noise + drift_variance(law, target, largest)
     after = covariance[-1, -1] + noise - taken + drift_variance(law, target, np.maximum(largest, flops))
     return np.asarray(1 - np.sqrt(after / before))
+
+
+def _share_learned(ratio: Vector, share: float) -> Vector:
+    """Share of a run's open variance that the fit will take from it, where that is ``ratio`` times the noise's.
+
+    A replicate that gives the run the weight g, a gamma variable of shape ``share``, goes g r / (1 + g r) of the way to
+    it. Beyond Huber's bound the fit follows residuals as a median does, of pi / 2 times the variance of a mean.
+    """
+    weights = gammaincinv(share, (np.arange(WEIGHTS) + 0.5) / WEIGHTS)  # equally likely ones
+    moved = np.multiply.outer(weights, ratio / (np.pi / 2))
+    return np.asarray(1 - ((1 + moved) ** -2).mean(axis=0))

@@ -119,7 +119,7 @@ class Plan:
         half_size_pays_from: inference tokens from which half the size is cheaper in all; ``None`` where it never is.
         data: where the text is limited.
         next_runs: for each affordable compute the run that narrows the loss's interval most, the advised one first.
-        curve: ``params``, ``loss``, ``low``, ``high`` over sizes at the budget, of the law alone.
+        curve: ``params``, ``loss``, ``low``, ``high`` over sizes at the budget, the band that of the shape alone.
         findings: warnings, and refusals where the runs cannot carry the plan.
     """
 
@@ -144,6 +144,7 @@ class Plan:
 
 def make_plan(
     law: LossLaw,
+    ahead: LossLaw,
     flops: float,
     *,
     level: float = 0.9,
@@ -154,7 +155,9 @@ def make_plan(
     """Plan the run of ``flops``.
 
     Args:
-        law: of the runs so far.
+        law: of the runs so far, which says what sizes and tokens are worth against each other.
+        ahead: of the same runs with :data:`foretell.laws.chinchilla.EXTRAPOLATION_EVIDENCE`, which says what loss to
+            expect.
         flops: training compute of the run to plan.
         level: probability of the intervals, 0.5 to 0.999.
         inference_tokens: volumes to weigh training against.
@@ -174,35 +177,40 @@ def make_plan(
             raise UserError(f"{name} is {amount:g}; a finite number above zero is expected.")
     params, tokens = (float(value) for value in law.optimum(flops))
     sampled_params, sampled_tokens = law.sampled_optimum(flops)
-    low, middle, high = predicted_loss(law, params, tokens, level)
+    low, middle, high = predicted_loss(ahead, params, tokens, level)
     intervals = _interval(params, sampled_params, level), _interval(tokens, sampled_tokens, level)
-    sizes = params * CURVE
-    band = np.quantile(law.sampled_loss(sizes, flops / law.flops_factor / sizes), _tails(level), axis=0)
-    curve = {"params": sizes, "loss": law.loss(sizes, flops / law.flops_factor / sizes), "low": band[0],
-             "high": band[1]}  # fmt: skip
     return Plan(
         flops=float(flops),
         level=level,
         params=intervals[0],
         tokens=intervals[1],
         loss=Interval(middle, low, high),
-        deviations=deviations(law, params, tokens, level),
+        deviations=deviations(law, params, tokens, middle, level),
         inference=tuple(cheapest(law, params, tokens, volume) for volume in inference_tokens),
         half_size_pays_from=_half_size_pays_from(law, params, tokens),
-        data=None if unique_tokens is None else limited_data(law, params, tokens, unique_tokens, level),
-        next_runs=next_runs(law, params, tokens, next_share * flops),
-        curve={name: values.tolist() for name, values in curve.items()},
+        data=None if unique_tokens is None else limited_data(law, params, tokens, unique_tokens, middle, level),
+        next_runs=next_runs(ahead, params, tokens, next_share * flops),
+        curve=_curve(law, params, tokens, middle, level),
         findings=check(law, params, tokens, intervals[0].high / intervals[0].low),
     )
 
 
-def deviations(law: LossLaw, params: float, tokens: float, level: float) -> tuple[Deviation, ...]:
-    """What it costs to train another size than the optimum (``params``, ``tokens``)."""
+def _curve(law: LossLaw, params: float, tokens: float, loss: float, level: float) -> dict[str, list[float]]:
+    """Loss over sizes about the optimum, where it is ``loss``, with the band of the law's shape."""
+    sizes, seen = params * CURVE, tokens / CURVE
+    shape = law.loss(sizes, seen) / law.loss(params, tokens)
+    sampled = law.sampled_loss(sizes, seen) / law.sampled_loss(params, tokens)[:, None]
+    low, high = np.quantile(sampled, _tails(level), axis=0)
+    curve = {"params": sizes, "loss": loss * shape, "low": loss * low, "high": loss * high}
+    return {name: values.tolist() for name, values in curve.items()}
+
+
+def deviations(law: LossLaw, params: float, tokens: float, loss: float, level: float) -> tuple[Deviation, ...]:
+    """What it costs to train another size than the optimum (``params``, ``tokens``), whose loss is ``loss``."""
     factors = np.array(SIZE_FACTORS)
     sizes, seen = params * factors, tokens / factors
-    losses = law.loss(sizes, seen)
     best = float(law.loss(params, tokens))
-    penalties, sampled = losses / best - 1, law.sampled_penalty(sizes, seen)
+    penalties, sampled = law.loss(sizes, seen) / best - 1, law.sampled_penalty(sizes, seen)
     matching = tokens_for(law, sizes, best)
     matching[factors == 1.0] = tokens
     extra = sizes * matching / (params * tokens) - 1
@@ -211,7 +219,7 @@ def deviations(law: LossLaw, params: float, tokens: float, level: float) -> tupl
         reached = math.isfinite(matching[index])
         rows.append(
             Deviation(
-                factor, float(sizes[index]), float(seen[index]), float(losses[index]),
+                factor, float(sizes[index]), float(seen[index]), loss * float(1 + penalties[index]),
                 _interval(float(penalties[index]), sampled[:, index], level),
                 float(matching[index]) if reached else None, float(extra[index]) if reached else None,
             )
@@ -251,8 +259,8 @@ def _half_size_pays_from(law: LossLaw, params: float, tokens: float) -> float | 
     return more / (INFERENCE_FLOPS * params / 2) if math.isfinite(more) else None
 
 
-def limited_data(law: LossLaw, params: float, tokens: float, unique: float, level: float) -> Data:
-    """The compute-optimal run and the best one where only ``unique`` different tokens are at hand."""
+def limited_data(law: LossLaw, params: float, tokens: float, unique: float, loss: float, level: float) -> Data:
+    """The compute-optimal run, of ``loss``, and the best one where only ``unique`` different tokens are at hand."""
     plain, repeated = float(law.loss(params, tokens)), float(law.loss(params, tokens, unique))
     sampled = law.sampled_loss(params, tokens, unique) / law.sampled_loss(params, tokens, tokens) - 1
     sizes = params * SIZES
@@ -260,9 +268,10 @@ def limited_data(law: LossLaw, params: float, tokens: float, unique: float, leve
     losses = law.loss(sizes, seen, unique)
     best = int(np.argmin(losses))
     half = 1 + math.log(2) * np.exp(law.samples[:, 5])
+    costs = max(repeated / plain - 1, 0.0)
     return Data(
-        unique, tokens / unique, repeated, _interval(max(repeated / plain - 1, 0.0), np.maximum(sampled, 0.0), level),
-        float(sizes[best]), float(seen[best]), float(seen[best] / unique), float(losses[best]),
+        unique, tokens / unique, loss * (1 + costs), _interval(costs, np.maximum(sampled, 0.0), level),
+        float(sizes[best]), float(seen[best]), float(seen[best] / unique), loss * float(losses[best]) / plain,
         _interval(1 + math.log(2) * math.exp(law.estimate[5]), half, level), _enough(law, params, tokens),
     )  # fmt: skip
 

@@ -40,24 +40,26 @@ class Problem:
 class Noise:
     """Noise of ln(loss): ``total`` standard deviation, and the part that the residuals do not show.
 
-    A law with as many constants as there are runs goes through all of them; what it has bent to is ``unseen``.
+    A law with as many constants as there are runs goes through all of them; what it has bent to is ``unseen``. Each run
+    counts as ``share`` of an independent one.
     """
 
     total: float
     unseen: float
+    share: float = 1.0
 
     @property
     def weight(self) -> float:
         """w of the objective: what makes exp(-w huber) the density of noise of this size."""
-        return 1 / (self.total * min(self.total, HUBER_DELTA))
+        return self.share / (self.total * min(self.total, HUBER_DELTA))
 
 
-def noise_of(residuals: Vector, constants: int) -> Noise:
+def noise_of(residuals: Vector, constants: int, share: float = 1.0) -> Noise:
     """Noise from the residuals of a fit with so many ``constants``, pooled with what is believed of any table."""
     seen = float(np.abs(residuals).mean())
     freedom = max(len(residuals) - constants, 0) + NOISE_RUNS
     total = (len(residuals) * seen + NOISE_RUNS * NOISE) / freedom
-    return Noise(float(MEAN_ABSOLUTE * total), float(MEAN_ABSOLUTE * np.sqrt(max(total**2 - seen**2, 0.0))))
+    return Noise(float(MEAN_ABSOLUTE * total), float(MEAN_ABSOLUTE * np.sqrt(max(total**2 - seen**2, 0.0))), share)
 
 
 def huber(residuals: Matrix) -> Matrix:

@@ -34,7 +34,7 @@ def _draw(axes: Axes, plan: Plan, metric: str) -> None:
     axes.set_xscale("log")
     curve = plan.curve
     axes.fill_between(curve["params"], curve["low"], curve["high"], color=LAW, alpha=0.16, linewidth=0,
-                      label=f"{100 * plan.level:g} % band")  # fmt: skip
+                      label=f"{100 * plan.level:g} % band of the shape")  # fmt: skip
     axes.plot(curve["params"], curve["loss"], color=LAW, linewidth=1.8, label="law")
     axes.axvspan(
         plan.params.low, plan.params.high, color=OUTCOME, alpha=0.12, linewidth=0, label="interval of the size"
