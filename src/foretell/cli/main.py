@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import foretell
+from foretell.cli import plan_arguments
 from foretell.core.errors import UserError
 from foretell.core.progress import say
 
@@ -49,6 +50,7 @@ The forecast is a registration, or what foretell forecast --json printed. Exit c
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
          "watch": "watch", "generate": "generate", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
+TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
 
 
@@ -82,9 +84,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     plan = verbs.add_parser(
         "plan",
-        help="print a recipe's plan and price (run --dry-run)",
+        help="a recipe's plan and price, or with RUNS.csv a budget's best size and tokens",
         **for_recipes,
-        usage="foretell plan [RECIPE] [--SETTING VALUE ...]",
+        usage="foretell plan [RECIPE] [--SETTING VALUE ...]\n       foretell plan RUNS.csv --help",
     )
     plan.add_argument("recipe", nargs="?", help=recipe_help)
 
@@ -146,6 +148,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def build_table_plan_parser() -> argparse.ArgumentParser:
+    """The parser of ``foretell plan RUNS.csv``, whose options are no settings of a recipe."""
+    parser = _Parser(prog="foretell plan", epilog=plan_arguments.EPILOG,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    plan_arguments.add_table_plan(parser)
+    parser.set_defaults(verb=TABLE_PLAN)
+    return parser
+
+
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """Part a recipe verb's arguments from the recipe's settings, which argparse does not know.
 
@@ -176,6 +187,8 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def dispatch(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Import the verb's module and call it."""
+    if arguments.verb == TABLE_PLAN:
+        return int(importlib.import_module("foretell.cli.plan").plan(arguments))
     verb = getattr(importlib.import_module(f"foretell.cli.{VERBS[arguments.verb]}"), arguments.verb)
     return int(verb(arguments, overrides) if arguments.verb in RECIPE_VERBS else verb(arguments))
 
@@ -186,6 +199,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     Raises:
         UserError: for what is not understood.
     """
+    if plan_arguments.is_table_plan(argv):
+        rest = list(argv)
+        rest.remove("plan")
+        return build_table_plan_parser().parse_args(rest), []
     known, overrides = split_overrides(argv)
     arguments, rest = build_parser().parse_known_args(known)
     if arguments.verb == "generate" and arguments.prompt is None:
