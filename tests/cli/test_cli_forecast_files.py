@@ -71,6 +71,16 @@ def test_figures_pages_and_seals_are_written_and_named(table: Path, tmp_path: Pa
     assert seal["sha256"] in out and seal["sha256"] in files["p.html"].read_text()
 
 
+def test_a_run_directory_has_its_figure_and_page_too(tmp_path: Path, capsys) -> None:
+    page = tmp_path / "p.html"
+    for name in ("f.svg", "f.png"):
+        options = ["--figure", str(tmp_path / name), "--page", str(page)]
+        assert main(["forecast", str(SEALED.parent), *options]) == 0
+        assert "hash verified" in said(capsys)[0] and (tmp_path / name).stat().st_size > 5000
+    assert "outcome" in (tmp_path / "f.svg").read_text() and "bits per byte" in (tmp_path / "f.svg").read_text()
+    assert load_registered(SEALED)["sha256"] in page.read_text()
+
+
 def test_the_commit_of_the_working_folder_is_sealed(table: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["forecast", str(table), "--flops", "1e21", "--register", "a.json"]) == 0

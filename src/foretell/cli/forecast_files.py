@@ -115,11 +115,9 @@ def _write_figure(path: Path, made: Made, record: ForecastRecord) -> None:
         return
     from foretell.report.figures import write_forecast_figure
 
-    index = made.path / "tokens" / "index.json"
-    if not index.exists():
-        raise UserError(f"{index} is missing, which --figure reads the bytes of a word from.")
-    counts = read_json(index)["splits"]["heldout"]
-    outcome = made.path / "score.json"
+    outcome, index = made.path / "score.json", made.path / "tokens" / "index.json"
+    counts = read_json(index)["splits"]["heldout"] if index.exists() else None
+    words_factor = None if counts is None else counts["bytes"] / counts["words"]
     scored = read_json(outcome) if made.registered is not None and outcome.exists() else None
     registered = made.registered or {"forecast": made.forecast.to_dict()}
-    write_forecast_figure(path, registered, scored, counts["bytes"] / counts["words"])
+    write_forecast_figure(path, registered, scored, words_factor)
