@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import warnings
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
@@ -115,6 +116,19 @@ def test_a_share_has_an_axis_from_0_to_1() -> None:
     limits = limits_of(record)
     assert limits.loss[0] == 0 and 0.98 < limits.loss[1] <= 1.02
     assert "arc_acc" in forecast_svg(record)
+
+
+def test_any_name_of_a_metric_is_a_label_and_the_file_is_xml(tmp_path: Path) -> None:
+    name = "损失 <b>&$x_1$ \x00\n" + "very_long" * 20
+    record = plain_record(name, [3e-8, 2e-8, 1.5e-8])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for suffix in ("svg", "png"):
+            write_table_figure(tmp_path / f"f.{suffix}", record)
+    root = ElementTree.parse(tmp_path / "f.svg").getroot()
+    texts = ["".join(element.itertext()).strip() for element in root.iter() if element.tag.endswith("text")]
+    assert any(text.startswith("损失 <b>&$x_1$ very_long") and text.endswith("…") for text in texts)
+    assert "2e-08" in texts
 
 
 def test_thousands_of_runs_make_a_file_of_bounded_size() -> None:

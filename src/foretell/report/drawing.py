@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,10 @@ def _figure(draw: Callable[[Axes], None], width: int, height: int, legend_rows: 
 
 def _render(draw: Callable[[Axes], None], width: int, height: int, legend_rows: int | None) -> str:
     """The figure as SVG text in sentinel colours."""
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
         buffer = io.StringIO()
+        # text stays text, so a character that matplotlib's own font lacks is the reader's font's business
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         metadata = {"Date": None, "Creator": None}
         _figure(draw, width, height, legend_rows).savefig(buffer, format="svg", metadata=metadata)
     return buffer.getvalue()
@@ -104,6 +107,13 @@ def legend_above(axes: Axes, order: tuple[str, ...] = (), columns: tuple[int, in
         else {"ncols": wide}
     )
     axes.legend(handles, names, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.3, borderpad=0.1, **fit)
+
+
+def widen_left(axes: Axes, points: float) -> None:
+    """Make the left margin wider, for longer labels than usual."""
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    figure.subplots_adjust(left=(LEFT + points) / (figure.get_size_inches()[0] * POINTS_PER_INCH))
 
 
 def is_narrow(axes: Axes) -> bool:
@@ -186,7 +196,8 @@ def _standalone_svg(rendered: str, size: tuple[int, int], label: str, identity: 
 
 
 def _png(draw: Callable[[Axes], None], size: tuple[int, int], label: str, legend_rows: int | None) -> bytes:
-    with matplotlib.rc_context(_SETTINGS):
+    with matplotlib.rc_context(_SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure = _figure(draw, *size, legend_rows)
         figure.patch.set_visible(True)
         figure.draw_without_rendering()  # the last ticks come into being only here

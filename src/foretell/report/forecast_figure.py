@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from foretell.laws.columns import is_share
 from foretell.laws.records import Forecast
 from foretell.laws.runs import Run
-from foretell.report.drawing import INK, LAW, OUTCOME, PAPER, RUNG, inline_svg, legend_above, write_figure
+from foretell.report.drawing import INK, LAW, OUTCOME, PAPER, RUNG, inline_svg, legend_above, widen_left, write_figure
 from foretell.report.forecast_record import ForecastRecord
-from foretell.report.wording import loss, plural, power_of_ten, scientific
+from foretell.report.wording import loss, one_line, plural, power_of_ten, scientific
 
 Vector = NDArray[np.float64]
 
@@ -30,6 +30,8 @@ ABOVE = 0.6  # of the height of what was used and foretold: runs further above i
 MANY = 1500  # runs beyond which those that would cover each other are drawn once
 GRID = 2.0  # points of the page within which they do
 FEW_DECADES = 1.5  # of compute, below which ticks stand between powers of ten
+LONGEST_NAME = 36  # characters of the metric that fit along the axis
+TICK_CHARACTERS, CHARACTER = 5, 6.5  # that the margin holds, and the width of one in points
 FEW_TIMES = 6.0  # of the loss, below which its ticks are evenly spaced
 
 
@@ -81,7 +83,7 @@ def figure_label(record: ForecastRecord) -> str:
     first, last = made.rungs[0], made.rungs[-1]
     kept_back = len(record.of_use("kept back"))
     parts = [
-        f"{made.metric} against training compute, on logarithmic axes: {plural(len(record.runs), 'run')}.",
+        f"{one_line(made.metric, 200)} against training compute: {plural(len(record.runs), 'run')}.",
         f"The law is fitted to {plural(len(made.rungs), 'point')} from {loss(first['mean_loss'])} at "
         f"{scientific(first['flops'])} FLOPs to {loss(last['mean_loss'])} at {scientific(last['flops'])} FLOPs.",
         f"Forecast at {scientific(made.target_flops)} FLOPs: {loss(made.median)}, {100 * made.level:g} % interval "
@@ -135,7 +137,7 @@ def _draw(axes: Axes, record: ForecastRecord) -> None:
     _target(axes, made)
     _ticks(axes, limits)
     axes.set_xlabel("training compute, FLOPs")
-    axes.set_ylabel(made.metric)
+    axes.set_ylabel(one_line(made.metric, LONGEST_NAME))
     legend_above(axes, ("runs used", "left out", "runs kept back"), _legend_columns(record))
 
 
@@ -194,6 +196,9 @@ def _ticks(axes: Axes, limits: Limits) -> None:
     axes.yaxis.set_major_locator(locator)
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+    longest = max((len(f"{tick:.6g}") for tick in axes.yaxis.get_majorticklocs()), default=0)
+    if longest > TICK_CHARACTERS:
+        widen_left(axes, (longest - TICK_CHARACTERS) * CHARACTER)
 
 
 def compute_label(flops: float) -> str:

@@ -141,6 +141,12 @@ def compute_tick(value: float, brief: bool = False) -> str:
     return f"{10**exponent:,}" if 0 <= exponent <= 3 else power_of_ten(exponent)
 
 
+def one_line(text: str, longest: int) -> str:
+    """A name for a label: printable, on one line, cut to ``longest`` characters."""
+    plain_text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain_text if len(plain_text) <= longest else plain_text[: longest - 1] + "…"
+
+
 def plural(number: int, singular: str, many: str | None = None) -> str:
     """``1 run``, ``12 runs``."""
     return f"{number:,} {singular if number == 1 else many or singular + 's'}"
