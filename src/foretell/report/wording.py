@@ -82,6 +82,16 @@ def bits(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"
 
 
+def loss(value: float) -> str:
+    """A loss in anybody's unit: three decimals, or three digits where that says too little."""
+    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
+
+
+def times(value: float) -> str:
+    """A factor: ``4.84``, ``1,240``, ``2.78 million``."""
+    return f"{value:.3g}" if value < 1000 else count(value)
+
+
 def percent(value: float | None) -> str:
     """``0.0123`` becomes ``1.2 %``; what is below a tenth of a per cent keeps two digits."""
     if value is None:
