@@ -13,14 +13,16 @@ from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.core.tables import SUFFIXES
+from foretell.laws.accuracy import forecast_share_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.protocol import backtest_page, gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.laws.runs import read_runs
+from foretell.laws.runs import is_share, read_runs
 
-TABLE_ONLY = ("metric", "family", "max_flops", "params", "tokens")
+TABLE_ONLY = ("metric", "family", "max_flops", "params", "tokens", "chance", "items")
+SHARES_ONLY = ("chance", "items")
 
 
 def forecast(arguments: argparse.Namespace) -> int:
@@ -84,6 +86,15 @@ def _from_table(path: Path, arguments: argparse.Namespace) -> tuple[Forecast, di
         raise UserError("--svg draws the forecast of a run directory; of a table it is not drawn yet.")
     runs = read_runs(path, arguments.metric, arguments.family)
     level = 0.9 if arguments.level is None else arguments.level
+    if is_share(runs.metric):
+        made: Forecast = forecast_share_table(
+            path, runs, flops, family=arguments.family, level=level, chance=arguments.chance, items=arguments.items,
+            max_flops=arguments.max_flops,
+        )  # fmt: skip
+        return made, _record(made, len(made.observations), arguments)
+    for name in SHARES_ONLY:
+        if getattr(arguments, name) is not None:
+            raise UserError(f"--{name} is for accuracies and other shares; {runs.metric} is a loss.")
     made, count = forecast_runs(runs, flops, level=level, max_flops=arguments.max_flops)
     return made, _record(made, count, arguments)
 

@@ -100,6 +100,9 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("--metric", help="the table's column, or its metric, to forecast (default: its loss)")
     forecast.add_argument("--family", help="which of the table's families")
     forecast.add_argument("--max-flops", type=float, help="use runs up to this compute only, to test on the others")
+    forecast.add_argument("--chance", type=float, help="of an accuracy: its value by guessing (by the task's name "
+                          "where it is known)")  # fmt: skip
+    forecast.add_argument("--items", type=int, help="of an accuracy: how many questions it was measured on")
     forecast.add_argument("--level", type=float, help="of the interval (default 0.9, or the recipe's)")
     forecast.add_argument("--json", action="store_true", help="print one JSON object")
     forecast.add_argument("--svg", help="also draw a run directory's forecast into this file")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from foretell.core.tables import Table, read_table
+from foretell.laws.accuracy import forecast_share_table
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.records import Forecast
-from foretell.laws.runs import runs_of
+from foretell.laws.runs import is_share, runs_of
 
 
 def forecast(
@@ -21,7 +22,7 @@ def forecast(
     level: float = 0.9,
     max_flops: float | None = None,
 ) -> Forecast:
-    """Forecast the loss of a run of ``flops`` from smaller ones.
+    """Forecast the loss, or an accuracy or another share, of a run of ``flops`` from smaller ones.
 
     Args:
         runs: a CSV, TSV, JSONL or Parquet file, or rows of named cells (``frame.to_dict("records")`` of a pandas
@@ -39,7 +40,11 @@ def forecast(
     Raises:
         UserError: naming the rows of a table that cannot be used, or the argument that is not accepted.
     """
-    return forecast_runs(runs_of(_table(runs), metric, family), flops, level=level, max_flops=max_flops)[0]
+    table = _table(runs)
+    chosen = runs_of(table, metric, family)
+    if is_share(chosen.metric):
+        return forecast_share_table(table, chosen, flops, family=family, level=level, max_flops=max_flops)
+    return forecast_runs(chosen, flops, level=level, max_flops=max_flops)[0]
 
 
 def _table(runs: str | Path | Iterable[Mapping[str, Any]]) -> Table:

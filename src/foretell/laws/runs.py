@@ -25,6 +25,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
 }
 TIDY = ("metric", "value")
 LOSS_NAMES = ("loss", "value", "finalloss", "valloss", "validationloss", "evalloss", "testloss", "trainloss", "bpb")
+SHARE_WORDS = frozenset({"acc", "accuracy", "error", "err", "top1", "top5"})
 FINISHED = ("final", "isoflop_point", "finished", "")  # stages whose value is a run's last
 SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 FAR, VERY_FAR = 3.0, 30.0  # flops over 6 N D: worth a word (a mixture of experts?), and a mistake of units
@@ -263,7 +264,7 @@ def _without_copies(table: Table, rows: list[int], findings: list[Finding]) -> l
 def is_share(metric: str) -> bool:
     """Whether a metric's name says that it is an accuracy or another share, not a loss."""
     words = re.split(r"[^a-z0-9]+", metric.lower())
-    return bool({"acc", "accuracy", "top1", "top5"} & set(words)) or "pass_rate" in metric.lower()
+    return bool(SHARE_WORDS & set(words)) or any(name in metric.lower() for name in ("pass_rate", "pass_at", "pass@"))
 
 
 def _check(table: Table, metric: str, runs: Sequence[Run], findings: list[Finding]) -> None:
