@@ -12,14 +12,16 @@ from foretell.cli.output import out, print_findings
 from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
-from foretell.core.tables import SUFFIXES
+from foretell.core.tables import SUFFIXES, Table, read_table
 from foretell.laws.accuracy import forecast_share_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
+from foretell.laws.passrate import forecast_pass_rates
+from foretell.laws.passrate_table import counts_of, is_count_table
 from foretell.laws.protocol import backtest_page, gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.laws.runs import is_share, read_runs
+from foretell.laws.runs import is_share, runs_of
 
 TABLE_ONLY = ("metric", "family", "max_flops", "params", "tokens", "chance", "items")
 SHARES_ONLY = ("chance", "items")
@@ -35,9 +37,33 @@ def forecast(arguments: argparse.Namespace) -> int:
             f"One table or run directory is expected, not {len(arguments.runs)}: {', '.join(arguments.runs)}."
         )
     path = Path(first)
-    made, record = _from_table(path, arguments) if path.suffix.lower() in SUFFIXES else _from_folder(path, arguments)
+    if path.suffix.lower() in SUFFIXES:
+        table = read_table(path)
+        if is_count_table(table):
+            return _pass_rates(table, arguments)
+        made, record = _from_table(table, arguments)
+    else:
+        made, record = _from_folder(path, arguments)
     if arguments.json:
         print(json.dumps(record, allow_nan=False))
+    else:
+        out.print(made.sentence)
+        print_findings(made.findings)
+    return 3 if made.refused else 0
+
+
+def _pass_rates(table: Table, arguments: argparse.Namespace) -> int:
+    """From a table that counts how often each run solved each problem."""
+    for name in ("family", "params", "tokens", "svg", *SHARES_ONLY):
+        if getattr(arguments, name) is not None:
+            raise UserError(f"--{name} is not for tables of samples per problem, which {table.path} is.")
+    if arguments.flops is None:
+        raise UserError("--flops is missing: the compute to forecast for.")
+    level = 0.9 if arguments.level is None else arguments.level
+    counts = counts_of(table, arguments.metric)
+    made = forecast_pass_rates(counts, arguments.flops, level=level, max_flops=arguments.max_flops)
+    if arguments.json:
+        print(json.dumps(made.to_dict(), allow_nan=False))
     else:
         out.print(made.sentence)
         print_findings(made.findings)
@@ -76,7 +102,7 @@ def _record(made: Forecast, count: int, arguments: argparse.Namespace) -> dict[s
     }  # fmt: skip
 
 
-def _from_table(path: Path, arguments: argparse.Namespace) -> tuple[Forecast, dict[str, Any]]:
+def _from_table(table: Table, arguments: argparse.Namespace) -> tuple[Forecast, dict[str, Any]]:
     flops = arguments.flops
     if flops is None and arguments.params is not None and arguments.tokens is not None:
         flops = 6 * arguments.params * arguments.tokens
@@ -84,11 +110,11 @@ def _from_table(path: Path, arguments: argparse.Namespace) -> tuple[Forecast, di
         raise UserError("--flops is missing: the compute to forecast for (or --params and --tokens).")
     if arguments.svg:
         raise UserError("--svg draws the forecast of a run directory; of a table it is not drawn yet.")
-    runs = read_runs(path, arguments.metric, arguments.family)
+    runs = runs_of(table, arguments.metric, arguments.family)
     level = 0.9 if arguments.level is None else arguments.level
     if is_share(runs.metric):
         made: Forecast = forecast_share_table(
-            path, runs, flops, family=arguments.family, level=level, chance=arguments.chance, items=arguments.items,
+            table, runs, flops, family=arguments.family, level=level, chance=arguments.chance, items=arguments.items,
             max_flops=arguments.max_flops,
         )  # fmt: skip
         return made, _record(made, len(made.observations), arguments)

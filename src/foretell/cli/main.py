@@ -34,6 +34,8 @@ FORECAST_EPILOG = """\
   foretell forecast runs.csv --flops 1e22                 columns: compute (or C), loss; params and tokens if known
   foretell forecast runs.csv --metric val_loss --flops 1e22 --json
   foretell forecast runs.csv --flops 1e21 --max-flops 1e19 as if the larger runs had not been trained
+  foretell forecast runs.csv --metric acc_hellaswag --flops 1e22   an accuracy
+  foretell forecast counts.csv --flops 1e22               columns run, flops, problem, n_samples, n_correct: pass rates
   foretell forecast runs/laptop                           the registered forecast, its seal verified
   foretell forecast verify runs/laptop/forecast.json      a seal alone
   foretell forecast backtest DIR --gaps 10,100            how far off it is on a folder of tidy tables
@@ -87,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     forecast = verbs.add_parser(
         "forecast",
-        help="forecast a loss from a table of runs or a run directory",
+        help="forecast a loss or an accuracy from a table of runs or a run directory",
         epilog=FORECAST_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

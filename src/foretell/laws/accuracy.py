@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
 
 from foretell.core.errors import UserError
-from foretell.core.tables import Table, read_table
+from foretell.core.tables import Table
 from foretell.laws.diagnostics import by_severity
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.records import Forecast, Observation
@@ -98,15 +97,14 @@ def forecast_share(
 
 
 def forecast_share_table(
-    source: Path | Table, runs: Runs, target_flops: float, *, family: str | None = None, level: float = 0.9,
+    table: Table, runs: Runs, target_flops: float, *, family: str | None = None, level: float = 0.9,
     chance: float | None = None, items: int | None = None, max_flops: float | None = None,
 ) -> ShareForecast:  # fmt: skip
     """:func:`forecast_share` of runs that were read from a table, together with the loss that the table has beside it.
 
     Raises:
-        UserError: as :func:`forecast_share` and :func:`foretell.core.tables.read_table`.
+        UserError: as :func:`forecast_share`.
     """
-    table = source if isinstance(source, Table) else read_table(source)
     losses = losses_beside(table, runs, family)
     return forecast_share(
         runs, target_flops, level=level, losses=losses, chance=chance, items=items, max_flops=max_flops
