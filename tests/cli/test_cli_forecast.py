@@ -34,7 +34,7 @@ def test_the_interval_holds_the_known_law(table: Path, capsys: pytest.CaptureFix
     assert record["low"] < law(1e22) < record["high"] and record["value"] == pytest.approx(law(1e22), rel=0.03)
     assert record["n_runs"] == 14 and record["metric"] == "val_loss" and record["flops"] == 1e22
     assert record["level"] == 0.9 and record["params"] is None
-    assert any("9 of 14 runs are less efficient" in warning for warning in record["warnings"])
+    assert any("averages over 14 of 14 runs corrected for their tokens" in warning for warning in record["warnings"])
 
 
 def test_larger_runs_can_be_kept_back(table: Path, capsys: pytest.CaptureFixture[str]) -> None:

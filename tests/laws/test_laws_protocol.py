@@ -3,10 +3,14 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from foretell.core.errors import UserError
-from foretell.laws.protocol import CLEAN, GapOutcome, backtest_page, gap_backtest, gap_cases
+from foretell.laws.backtest_page import backtest_page
+from foretell.laws.baseline import bootstrap_forecast
+from foretell.laws.protocol import CLEAN, Interval, gap_backtest, gap_cases
+from foretell.laws.records import Observation
 
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
 
@@ -41,8 +45,8 @@ def test_cases_keep_to_the_protocol(folder: Path) -> None:
 
 def test_a_known_law_is_found_and_better_than_learning_nothing(folder: Path) -> None:
     record = gap_backtest(folder)
-    assert not record["clean"] and [row["cases"] for row in record["others"]] == [1, 1, 1]
-    for case, row in zip(gap_cases(folder), record["others"], strict=True):
+    assert not record["clean"] and [row["cases"] for row in record["others"]] == [1, 1, 1, 3]
+    for case, row in zip(gap_cases(folder), record["others"][:-1], strict=True):
         lowest_seen = min(run.value for run in case.runs.runs)
         assert row["median_error"] < 0.3 * (lowest_seen / case.target.value - 1)
         assert row["coverage"] == 1
@@ -57,11 +61,21 @@ def test_what_cannot_be_read_is_named(folder: Path) -> None:
 
 
 def test_the_interval_score() -> None:
-    case = GapOutcome(
-        "s", "f", "m", 10, 5, value=2.0, low=1.0, high=math.e, outcome=math.e**2, clean=True, refused=False
-    )
-    assert case.winkler(0.9) == pytest.approx(1 + 20 * 1)
-    assert not case.inside and case.error == pytest.approx(2 / math.e**2 - 1)
+    interval = Interval(value=2.0, low=1.0, high=math.e)
+    assert interval.winkler(math.e**2, 0.9) == pytest.approx(1 + 20 * 1)
+    assert interval.winkler(2.0, 0.9) == pytest.approx(1)
+    assert interval.holds(2.0) and not interval.holds(math.e**2)
+
+
+def test_the_bootstrap_finds_a_law_without_noise_and_is_wider_with_it() -> None:
+    generator = np.random.default_rng(0)
+    flops = np.geomspace(1e17, 1e20, 9)
+    exact = [Observation(float(c), law(c)) for c in flops]
+    value, low, high = bootstrap_forecast(exact, 1e21, 0.9)
+    assert value == pytest.approx(law(1e21), rel=0.01) and high / low < 1.03
+    noisy = [Observation(run.flops, run.loss * math.exp(0.01 * generator.standard_normal())) for run in exact]
+    _, low, high = bootstrap_forecast(noisy, 1e21, 0.9)
+    assert high / low > 1.03
 
 
 def test_folders_without_tables(tmp_path: Path) -> None:

@@ -8,20 +8,24 @@ import math
 from pathlib import Path
 from typing import Any
 
+from foretell.cli.curves import forecast_curves
 from foretell.cli.output import out, print_findings
 from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
-from foretell.core.tables import SUFFIXES, Table, read_table
+from foretell.core.tables import SUFFIXES, Table
 from foretell.laws.accuracy import forecast_share_table
+from foretell.laws.backtest_page import backtest_page
+from foretell.laws.curve_tables import is_curve_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.passrate import forecast_pass_rates
 from foretell.laws.passrate_table import counts_of, is_count_table
-from foretell.laws.protocol import backtest_page, gap_backtest
+from foretell.laws.protocol import gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
 from foretell.laws.runs import is_share, runs_of
+from foretell.laws.sources import is_source, read_source
 
 TABLE_ONLY = ("metric", "family", "max_flops", "params", "tokens", "chance", "items")
 SHARES_ONLY = ("chance", "items")
@@ -37,13 +41,14 @@ def forecast(arguments: argparse.Namespace) -> int:
             f"One table or run directory is expected, not {len(arguments.runs)}: {', '.join(arguments.runs)}."
         )
     path = Path(first)
-    if path.suffix.lower() in SUFFIXES:
-        table = read_table(path)
-        if is_count_table(table):
-            return _pass_rates(table, arguments)
-        made, record = _from_table(table, arguments)
-    else:
-        made, record = _from_folder(path, arguments)
+    table = read_source(path) if is_source(path) else None
+    if table is not None and is_curve_table(table.columns):
+        return forecast_curves(table, arguments)
+    if arguments.schedule is not None:
+        raise UserError(f"--schedule is for tables of training curves (lr, step or tokens, loss); {path} is none.")
+    if table is not None and is_count_table(table):
+        return _pass_rates(table, arguments)
+    made, record = _from_folder(path, arguments) if table is None else _from_table(table, arguments)
     if arguments.json:
         print(json.dumps(record, allow_nan=False))
     else:
@@ -113,15 +118,22 @@ def _from_table(table: Table, arguments: argparse.Namespace) -> tuple[Forecast, 
     runs = runs_of(table, arguments.metric, arguments.family)
     level = 0.9 if arguments.level is None else arguments.level
     if is_share(runs.metric):
-        made: Forecast = forecast_share_table(
+        share = forecast_share_table(
             table, runs, flops, family=arguments.family, level=level, chance=arguments.chance, items=arguments.items,
             max_flops=arguments.max_flops,
         )  # fmt: skip
-        return made, _record(made, len(made.observations), arguments)
+        return share, _record(share, len(share.observations), arguments)
     for name in SHARES_ONLY:
         if getattr(arguments, name) is not None:
             raise UserError(f"--{name} is for accuracies and other shares; {runs.metric} is a loss.")
-    made, count = forecast_runs(runs, flops, level=level, max_flops=arguments.max_flops)
+    made, count = forecast_runs(
+        runs,
+        flops,
+        level=level,
+        max_flops=arguments.max_flops,
+        params=arguments.params,
+        tokens=arguments.tokens,
+    )
     return made, _record(made, count, arguments)
 
 

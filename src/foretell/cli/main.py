@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import foretell
+from foretell.cli import plan_arguments
 from foretell.core.errors import UserError
 from foretell.core.progress import say
 
@@ -34,16 +35,24 @@ FORECAST_EPILOG = """\
   foretell forecast runs.csv --flops 1e22                 columns: compute (or C), loss; params and tokens if known
   foretell forecast runs.csv --metric val_loss --flops 1e22 --json
   foretell forecast runs.csv --flops 1e21 --max-flops 1e19 as if the larger runs had not been trained
-  foretell forecast runs.csv --metric acc_hellaswag --flops 1e22   an accuracy
+  foretell forecast runs.csv --metric acc_hellaswag --flops 1e22   an accuracy, an error or a pass rate
   foretell forecast counts.csv --flops 1e22               columns run, flops, problem, n_samples, n_correct: pass rates
   foretell forecast runs/laptop                           the registered forecast, its seal verified
   foretell forecast verify runs/laptop/forecast.json      a seal alone
   foretell forecast backtest DIR --gaps 10,100            how far off it is on a folder of tidy tables
 """
+WATCH_EPILOG = """\
+  foretell watch runs/laptop                              the target of a run, until it has finished
+  foretell watch train.csv --forecast forecast.json       any trainer's log: columns step, tokens or flops, and loss
+  foretell watch train.csv --forecast f.json --total 5000 where the run ends, in the file's unit (steps, say)
+The forecast is a registration, or what foretell forecast --json printed. Exit code 0: on track or too early to tell;
+3: above or below the forecast's interval, or a loss that is not finite. False alarms: at most 5 % of the runs.
+"""
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "generate": "generate", "bench": "bench"}  # fmt: skip
+         "watch": "watch", "generate": "generate", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
+TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
 
 
@@ -77,9 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
 
     plan = verbs.add_parser(
         "plan",
-        help="print a recipe's plan and price (run --dry-run)",
+        help="a recipe's plan and price, or with RUNS.csv a budget's best size and tokens",
         **for_recipes,
-        usage="foretell plan [RECIPE] [--SETTING VALUE ...]",
+        usage="foretell plan [RECIPE] [--SETTING VALUE ...]\n       foretell plan RUNS.csv --help",
     )
     plan.add_argument("recipe", nargs="?", help=recipe_help)
 
@@ -89,12 +98,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     forecast = verbs.add_parser(
         "forecast",
-        help="forecast a loss or an accuracy from a table of runs or a run directory",
+        help="forecast a loss or an accuracy from smaller runs",
         epilog=FORECAST_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    forecast.add_argument("runs", nargs="+", help="a .csv, .tsv, .jsonl or .parquet table of runs, or a run directory; "
-                          "backtest DIR, verify FILE")  # fmt: skip
+    forecast.add_argument("runs", nargs="+", help="a .csv, .tsv, .jsonl or .parquet table of runs (W&B's exports too), "
+                          "a folder of TensorBoard files or of trainings, or a run directory; backtest DIR, "
+                          "verify FILE")  # fmt: skip
     forecast.add_argument("--gaps", default="10,100,1000,10000", help="of a backtest (default 10,100,1000,10000)")
     forecast.add_argument("--flops", type=float, help="compute to forecast for; a run directory's target by default")
     forecast.add_argument("--params", type=float, help="parameters of that run")
@@ -102,6 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("--metric", help="the table's column, or its metric, to forecast (default: its loss)")
     forecast.add_argument("--family", help="which of the table's families")
     forecast.add_argument("--max-flops", type=float, help="use runs up to this compute only, to test on the others")
+    forecast.add_argument("--schedule", choices=["cosine", "linear", "wsd", "constant"], help="of that run, from a "
+                          "table of curves: lr, step, tokens, loss (default cosine)")  # fmt: skip
     forecast.add_argument("--chance", type=float, help="of an accuracy: its value by guessing (by the task's name "
                           "where it is known)")  # fmt: skip
     forecast.add_argument("--items", type=int, help="of an accuracy: how many questions it was measured on")
@@ -111,6 +123,19 @@ def build_parser() -> argparse.ArgumentParser:
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
     report.add_argument("run", help="a run directory")
+
+    watch = verbs.add_parser(
+        "watch",
+        help="hold a running job against its registered forecast",
+        epilog=WATCH_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    watch.add_argument("run", help="a run directory, or a .csv, .tsv or .jsonl that a trainer is writing")
+    watch.add_argument("--forecast", metavar="FILE", help="the forecast (default: the run directory's own)")
+    watch.add_argument("--total", type=float, metavar="N", help="steps, tokens or FLOPs at which the run ends")
+    watch.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="between looks (default 10)")
+    watch.add_argument("--once", action="store_true", help="look once")
+    watch.add_argument("--json", action="store_true", help="print one JSON object for each piece of news")
 
     generate = verbs.add_parser("generate", help="continue a text with a trained model, streaming")
     generate.add_argument("model", help="a run directory, or a Llama or Qwen3 directory with tokenizer.json")
@@ -125,6 +150,15 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
     bench.add_argument("--steps", type=int, default=15, help="timed steps of each (default 15)")
     bench.add_argument("--output", help="also write the figures as JSON into this file")
+    return parser
+
+
+def build_table_plan_parser() -> argparse.ArgumentParser:
+    """The parser of ``foretell plan RUNS.csv``, whose options are no settings of a recipe."""
+    parser = _Parser(prog="foretell plan", epilog=plan_arguments.EPILOG,
+                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    plan_arguments.add_table_plan(parser)
+    parser.set_defaults(verb=TABLE_PLAN)
     return parser
 
 
@@ -158,6 +192,8 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def dispatch(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """Import the verb's module and call it."""
+    if arguments.verb == TABLE_PLAN:
+        return int(importlib.import_module("foretell.cli.plan").plan(arguments))
     verb = getattr(importlib.import_module(f"foretell.cli.{VERBS[arguments.verb]}"), arguments.verb)
     return int(verb(arguments, overrides) if arguments.verb in RECIPE_VERBS else verb(arguments))
 
@@ -168,6 +204,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     Raises:
         UserError: for what is not understood.
     """
+    if plan_arguments.is_table_plan(argv):
+        rest = list(argv)
+        rest.remove("plan")
+        return build_table_plan_parser().parse_args(rest), []
     known, overrides = split_overrides(argv)
     arguments, rest = build_parser().parse_known_args(known)
     if arguments.verb == "generate" and arguments.prompt is None:

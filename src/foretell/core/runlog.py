@@ -62,7 +62,7 @@ def read_log(path: Path, kind: str | None = None) -> Iterator[dict[str, Any]]:
                 record = json.loads(line)
             except json.JSONDecodeError:
                 continue
-            if kind is None or record.get("kind") == kind:
+            if isinstance(record, dict) and (kind is None or record.get("kind") == kind):
                 yield record
 
 

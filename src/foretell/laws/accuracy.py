@@ -1,7 +1,7 @@
 """The accuracy of a run that nobody has trained yet, or another share, from small runs, with an interval.
 
 The law is -ln(share above chance) = (C / C0)^-b (OpenAI 2023, "GPT-4 Technical Report", section 3.2); the model around
-it is in :mod:`foretell.laws.share_model`. Where the runs have a loss too, half of the forecast goes by way of the loss:
+it is in :mod:`foretell.laws.share_model`. Where the runs have a loss too, a part of the forecast goes by way of the loss:
 the loss is forecast first, then the accuracy as a function of it (Gadre et al. 2024, arXiv 2403.08540).
 """
 
@@ -23,7 +23,7 @@ from foretell.laws.runs import Run, Runs
 from foretell.laws.share_findings import share_findings
 from foretell.laws.share_frontier import ShareFrontier, losses_beside, share_frontier
 from foretell.laws.share_model import Points, ShareMixture, SharePosterior, Vector, infer_share, mix
-from foretell.laws.share_prior import SharePrior, ShareTask, share_task
+from foretell.laws.share_prior import ShareTask, learned_prior, share_task
 
 BAND_POINTS = 12
 LOSS_NODES = ndtri((np.arange(5) + 0.5) / 5)  # equally likely standard normal values that stand for the loss
@@ -41,7 +41,7 @@ class ShareForecast(Forecast):
 
 def forecast_share(
     runs: Runs, target_flops: float, *, level: float = 0.9, losses: Runs | None = None, chance: float | None = None,
-    items: int | None = None, max_flops: float | None = None, prior: SharePrior | None = None,
+    items: int | None = None, max_flops: float | None = None, without: str | None = None,
 ) -> ShareForecast:  # fmt: skip
     """Forecast an accuracy, an error rate or a pass rate at ``target_flops``.
 
@@ -54,7 +54,7 @@ def forecast_share(
         chance: share of right answers by guessing, 0 to 0.9; by the task's name where it is known, else estimated.
         items: number of questions, for the noise of the measured shares.
         max_flops: only runs up to this compute are used, as if the others had not been trained.
-        prior: constants other than the learned ones.
+        without: a public source whose lessons are not used, where its own runs are the test.
 
     Returns:
         ``median``, ``low`` and ``high`` are in the metric's own direction, an error rate for error rates.
@@ -65,11 +65,11 @@ def forecast_share(
     """
     used = [run for run in runs.runs if max_flops is None or run.flops <= max_flops]
     _check(runs, used, target_flops, level, chance, items, max_flops)
-    task = share_task(runs.metric, prior, chance)
+    task = share_task(runs.metric, learned_prior(without), chance)
     falling = task.falling
     beside = None if losses is None else Runs(losses.metric, tuple(r for r in losses.runs if r.flops <= used[-1].flops))
     frontier = share_frontier(used, falling=falling, losses=beside, items=items, most=task.prior.points)
-    loss = None if frontier.log_loss is None or beside is None else loss_at(beside, target_flops)
+    loss = None if frontier.log_loss is None or beside is None else loss_at(beside, target_flops, without)
     direct, mixture, two_stage = share_mixture(task, frontier, target_flops, loss)
     tail = (1 - level) / 2
     low, median, high = (mixture.quantile(p) for p in (tail, 0.5, 1 - tail))
@@ -134,10 +134,10 @@ def _check(
         )
 
 
-def loss_at(losses: Runs, target_flops: float) -> Forecast | None:
+def loss_at(losses: Runs, target_flops: float, without: str | None = None) -> Forecast | None:
     """The first of two stages: the loss at the target; ``None`` where the losses cannot carry a forecast."""
     try:
-        made = forecast_runs(losses, target_flops, level=0.9)[0]
+        made = forecast_runs(losses, target_flops, level=0.9, without=without)[0]
     except UserError:
         return None
     return None if made.refused else made
@@ -186,7 +186,7 @@ def _law(posterior: SharePosterior, task: ShareTask, level: float, *, two_stage:
 
     share = f"1 - {task.metric}" if task.falling else "p"
     return {
-        "name": "pass-rate power law above chance" + (", half by way of the loss" if two_stage else ""),
+        "name": "pass-rate power law above chance" + (", in part by way of the loss" if two_stage else ""),
         "formula": f"{share} = floor + (ceiling - floor) * exp(-(C / C0)^-b)",
         "floor": spread(posterior.floor),
         "ceiling": spread(posterior.ceiling),

@@ -20,7 +20,7 @@ from foretell.laws.accuracy import ShareForecast, forecast_share
 from foretell.laws.protocol import FEWEST_RUNS, GAPS
 from foretell.laws.runs import Run, Runs, is_share, runs_of
 from foretell.laws.share_frontier import losses_beside
-from foretell.laws.share_prior import SharePrior, learned_prior, lower_is_better
+from foretell.laws.share_prior import lower_is_better
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class ShareCase:
     losses: Runs | None
     target: Run
 
-    def forecast(self, level: float, prior: SharePrior) -> ShareForecast:
-        """The target's share, foretold with these constants."""
-        return forecast_share(self.runs, self.target.flops, level=level, losses=self.losses, prior=prior)
+    def forecast(self, level: float) -> ShareForecast:
+        """The target's share, foretold with constants that have not seen its source."""
+        return forecast_share(self.runs, self.target.flops, level=level, losses=self.losses, without=self.source)
 
 
 @dataclass(frozen=True)
@@ -121,9 +121,9 @@ def share_cases(family: ShareFamily, gaps: Sequence[float] = GAPS) -> Iterator[S
         yield ShareCase(family.source, family.family, gap, Runs(family.runs.metric, small), losses, target)
 
 
-def run_share_case(case: ShareCase, level: float, prior: SharePrior) -> ShareOutcome:
+def run_share_case(case: ShareCase, level: float) -> ShareOutcome:
     """One forecast against its outcome."""
-    made = case.forecast(level, prior)
+    made = case.forecast(level)
     return ShareOutcome(case.source, case.family, case.runs.metric, case.gap, len(case.runs.runs), made.median,
                         made.low, made.high, case.target.value, made.refused)  # fmt: skip
 
@@ -156,9 +156,7 @@ def capability_backtest(folder: Path, gaps: Sequence[float] = GAPS, level: float
     """
     skipped: list[str] = []
     outcomes = [
-        run_share_case(case, level, learned_prior(case.source))
-        for family in share_families(folder, skipped)
-        for case in share_cases(family, gaps)
+        run_share_case(case, level) for family in share_families(folder, skipped) for case in share_cases(family, gaps)
     ]
     names = list(dict.fromkeys(outcome.source for outcome in outcomes))
     return {

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from foretell.laws.ladder_shape import RISE_NOTICED, noise_of_sizes, slope_rise, weighted_polynomial
-from foretell.laws.prior import Prior
+from foretell.laws.prior import PUBLIC_FLOPS, Prior, learned
 from foretell.laws.records import Finding, Observation
 from foretell.laws.sizes import Sizes, Vector
 
@@ -20,12 +20,12 @@ FEWEST_SIZES = 3
 SUPPORTED_GAP = 1000.0  # the widest extrapolation that the public families of the backtest can check
 EXTREME_GAP = 30_000.0
 LONG_REACH, EXTREME_REACH = 2.5, 6.0  # ln(gap) over ln(span of the ladder); the backtest's cases end at 2.5
-PUBLIC_FLOPS = 1e15  # the smallest runs of the public families
 RISE_EFFECT = 0.2  # change of ln(loss) at the target, were the rise to last, that a refusal needs
 PATTERN_CHI_SQUARE = 4.0  # reduced chi-square of the residuals
 WIDE, USELESS = 0.2, 0.35  # half-widths relative to the median
 LATE_DROP_RATIO, LATE_DROP_EXCESS = 3.0, 0.05
 CURVE_MIDDLE, CURVE_END = (0.12, 0.45), (0.6, 1.0)  # shares of a run; decay of the learning rate steepens the end
+TRACK_FACTOR, FEWEST_TRACKED, TRACK_WARNING = 2.0, 8, 100.0  # of gaps that are alike; of records that are said
 FEWEST_CURVE_POINTS = 4  # in each of the two stretches
 
 
@@ -57,6 +57,7 @@ def diagnose(
         *_rises(sizes, gap, prior),
         *_pattern(sizes, residuals, noise),
         *_reach(sizes.flops, gap),
+        *_track_record(sizes.flops, gap),
         *_late_drops(observations),
         *_width(interval),
     ]
@@ -186,6 +187,23 @@ def _reach(flops: Vector, gap: float) -> Iterator[Finding]:
             f"The rungs lie below {PUBLIC_FLOPS:.0e} FLOPs, where no public family speaks; the interval leaves room "
             "for a transition between them and the target.",
         )
+
+
+def _track_record(flops: Vector, gap: float) -> Iterator[Finding]:
+    """How far off forecasts of public families were at this distance, by constants that had not seen the family."""
+    if flops[-1] < PUBLIC_FLOPS:
+        return
+    alike = [one for one in learned()["track_record"] if 1 / TRACK_FACTOR <= one["gap"] / gap <= TRACK_FACTOR]
+    if len(alike) < FEWEST_TRACKED:
+        return
+    error = float(np.median([abs(one["error"]) for one in alike]))
+    held = float(np.mean([one["inside"] for one in alike]))
+    yield Finding(
+        "track-record",
+        "warning" if gap > TRACK_WARNING else "note",
+        f"The target is {gap:,.0f} times beyond the largest run; on public families the median error at about that "
+        f"distance was {100 * error:.1f} %, and the 90 % interval held {100 * held:.0f} % of {len(alike)} outcomes.",
+    )
 
 
 def _late_drops(observations: Sequence[Observation]) -> Iterator[Finding]:

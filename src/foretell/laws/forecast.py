@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from foretell.core.errors import UserError
+from foretell.laws.averaging import held_out_probabilities
 from foretell.laws.diagnostics import by_severity, diagnose
-from foretell.laws.frontier import ladder_of
+from foretell.laws.frontier import Ladder, ladder_of, upper_part
 from foretell.laws.ladder_shape import law_residuals, noise_of_sizes
 from foretell.laws.posterior import Mixture, infer
-from foretell.laws.prior import Prior
+from foretell.laws.prior import Prior, prior_for
 from foretell.laws.records import Finding, Forecast, Observation
-from foretell.laws.runs import Runs, is_share
+from foretell.laws.runs import Run, Runs, is_share
+from foretell.laws.shape import NEAR_LOSS, Shape
 from foretell.laws.sizes import Sizes, Vector, gather_sizes, group_sizes
 
 __all__ = ["Finding", "Forecast", "Observation", "forecast", "forecast_runs"]
 
 BAND_POINTS = 60
 LARGEST_SEED_SPREAD = 1.05
+PENALTY_DOUBT = 0.4  # of what the target owes to its shape: curvatures of public families scatter by so much
 BITS_PER_BYTE = "bits per byte"
 
 
@@ -53,25 +57,52 @@ def forecast(
         UserError: for no runs, a value that is missing or not above zero, a level out of range, or a target that is not
             above the ladder.
     """
+    sizes = gather_sizes(observations)
+    prior = prior_for(float(sizes.flops[-1]))
+    return _forecast_sizes(sizes, observations, _Question(target_flops, level, metric), prior)
+
+
+@dataclass(frozen=True)
+class _Question:
+    """What is asked: the target's compute, the interval's level, the unit; and what the target owes to its shape."""
+
+    target_flops: float
+    level: float
+    metric: str
+    penalty: float = 0.0  # ln(loss) above that of the best shape
+
+
+def _forecast_sizes(
+    sizes: Sizes, observations: Sequence[Observation], asked: _Question, prior: Prior, *, every: Sizes | None = None
+) -> Forecast:
+    """Forecast from the sizes that laws are fitted to; laws are weighed on ``every`` size, some of them held out."""
+    level, target_flops = asked.level, asked.target_flops
     if not 0.5 <= level <= 0.999:
         raise UserError(f"level is {level}; a probability from 0.5 to 0.999 is accepted.")
-    sizes = gather_sizes(observations)
     _check_target(target_flops, float(sizes.flops[-1]))
+    bits_per_byte = asked.metric == BITS_PER_BYTE
     flops = np.geomspace(sizes.flops[0] / 2, target_flops, BAND_POINTS)
     flops[-1] = target_flops
-    prior = Prior()
-    mixture = infer(sizes, np.log(flops / sizes.flops[-1]), bits_per_byte=metric == BITS_PER_BYTE, prior=prior)
+    mixture = infer(
+        sizes,
+        np.log(flops / sizes.flops[-1]),
+        bits_per_byte=bits_per_byte,
+        prior=prior,
+        probabilities=held_out_probabilities(every or sizes, bits_per_byte=bits_per_byte, prior=prior),
+    )
+    if asked.penalty:
+        mixture = mixture.shifted(-1, asked.penalty, PENALTY_DOUBT * asked.penalty)
     low, median, high = (np.exp(mixture.quantiles(p)) for p in ((1 - level) / 2, 0.5, (1 + level) / 2))
     residuals = law_residuals(sizes, prior)
     interval = float(low[-1]), float(median[-1]), float(high[-1])
     return Forecast(
-        law=_law(mixture, sizes, level),
+        law=_law(mixture, level),
         target_flops=float(target_flops),
         median=interval[1],
         low=interval[0],
         high=interval[2],
         level=level,
-        metric=metric,
+        metric=asked.metric,
         findings=diagnose(sizes, observations, residuals, target_flops, interval, prior=prior),
         band={"flops": flops.tolist(), "low": low.tolist(), "median": median.tolist(), "high": high.tolist()},
         rungs=_summaries(sizes, residuals, prior),
@@ -80,15 +111,24 @@ def forecast(
 
 
 def forecast_runs(
-    runs: Runs, target_flops: float, *, level: float = 0.9, max_flops: float | None = None
+    runs: Runs,
+    target_flops: float,
+    *,
+    level: float = 0.9,
+    max_flops: float | None = None,
+    params: float | None = None,
+    tokens: float | None = None,
+    without: str | None = None,
 ) -> tuple[Forecast, int]:
     """Forecast from anyone's runs: a few sizes are the ladder as they are, of many the efficient frontier is.
 
     Args:
         runs: of one family and metric, any number.
-        target_flops: compute of the run that is foretold, best for its compute as the frontier's runs are.
+        target_flops: compute of the run that is foretold.
         level: probability of the interval, 0.5 to 0.999.
         max_flops: only runs up to this compute are used, as if the others had not been trained.
+        params, tokens: of the run that is foretold; without both it is taken to have the best shape for its compute.
+        without: a public source whose lessons are not used, where its own runs are the test.
 
     Returns:
         The forecast, whose findings say what was left out, and how many runs it was chosen from.
@@ -103,31 +143,85 @@ def forecast_runs(
     used = [run for run in runs.runs if max_flops is None or run.flops <= max_flops]
     if not used:
         raise UserError(f"max_flops is {max_flops:.4g} and the smallest run has {runs.runs[0].flops:.4g} FLOPs.")
-    observations = [Observation(run.flops, run.value, run.params, run.tokens, run.seed, run.name) for run in used]
-    ladder = ladder_of(observations)
-    sizes = sorted({run.flops for run in ladder})
-    made = forecast(ladder, target_flops, level=level, metric=runs.metric)
-    notes = list(runs.findings)
-    if len(used) > len(ladder):
-        notes.append(
-            Finding(
-                "frontier",
-                "note",
-                f"The law is fitted to {len(sizes)} sizes of {sizes[0]:.2g} to {sizes[-1]:.2g} FLOPs, the best for "
-                f"their compute; {len(used) - len(ladder)} of {len(used)} runs are less efficient or smaller.",
+    ladder = ladder_of([as_observation(run) for run in used])
+    prior = prior_for(float(ladder.sizes.flops[-1]), without)
+    sizes = upper_part(ladder.sizes)
+    asked = _Question(target_flops, level, runs.unit, _penalty(ladder.shape, target_flops, params, tokens))
+    made = _forecast_sizes(sizes, ladder.used, asked, prior, every=ladder.sizes)
+    notes = [*runs.findings, *_choice(ladder, sizes, len(used)), *_sweep(ladder)]
+    if asked.penalty:
+        notes.append(_shape_note(ladder.shape, target_flops, params, tokens, asked.penalty))
+    findings = by_severity([*made.findings, *notes])
+    return dataclasses.replace(made, metric=runs.metric, findings=findings), len(used)
+
+
+def as_observation(run: Run) -> Observation:
+    """A table's run as the laws take it."""
+    return Observation(run.flops, run.value, run.params, run.tokens, run.seed, run.name)
+
+
+def _penalty(shape: Shape | None, flops: float, params: float | None, tokens: float | None) -> float:
+    if shape is None or params is None or tokens is None:
+        return 0.0
+    return float(shape.penalty(flops, params, tokens))
+
+
+def _shape_note(shape: Shape | None, flops: float, params: float | None, tokens: float | None, owed: float) -> Finding:
+    assert shape is not None and params is not None and tokens is not None
+    ratio, low, high = tokens / params, *shape.tried
+    outside = not low / 1.5 <= ratio <= high * 1.5
+    tail = f"; the runs have {low:.3g} to {high:.3g}, so this is beyond what they show." if outside else "."
+    return Finding(
+        "target-shape",
+        "warning" if outside else "note",
+        f"The target's {ratio:.3g} tokens per parameter cost {100 * math.expm1(owed):.1f} % of loss against the best "
+        f"{float(shape.best_ratio(flops)):.3g} at its compute{tail}",
+    )
+
+
+def _choice(ladder: Ladder, sizes: Sizes, count: int) -> Iterator[Finding]:
+    """Which runs the law rests on, and why the others do not count."""
+    span = f"{sizes.flops[0]:.2g} to {sizes.flops[-1]:.2g} FLOPs"
+    if ladder.shape is not None:
+        far = len(ladder.left_out)
+        yield Finding(
+            "frontier",
+            "note",
+            f"The law is fitted to {len(sizes.flops)} points of {span}, averages over {len(ladder.used)} of {count} "
+            "runs corrected for their tokens per parameter"
+            + (
+                f"; {far} lie more than {100 * NEAR_LOSS:.0f} % above the frontier or far from its shape."
+                if far
+                else "."
             )
+            + _below(ladder.sizes, sizes),
         )
-    spread = max(max(run.loss for run in size) / min(run.loss for run in size) for size in group_sizes(ladder))
+    elif len(sizes.flops) < len(ladder.sizes.flops) or ladder.left_out:
+        worse = f"; {len(ladder.left_out)} of {count} runs are less efficient." if ladder.left_out else "."
+        yield Finding(
+            "frontier",
+            "note",
+            f"The law is fitted to {len(sizes.flops)} sizes of {span}, the best for their compute{worse}"
+            + _below(ladder.sizes, sizes),
+        )
+
+
+def _below(every: Sizes, kept: Sizes) -> str:
+    count = len(every.flops) - len(kept.flops)
+    return f" {count} smaller ones bend the law more than they support it and are left out." if count else ""
+
+
+def _sweep(ladder: Ladder) -> Iterator[Finding]:
+    if ladder.shape is not None:
+        return
+    spread = max(max(run.loss for run in size) / min(run.loss for run in size) for size in group_sizes(ladder.used))
     if spread > LARGEST_SEED_SPREAD:
-        notes.append(
-            Finding(
-                "sweep",
-                "warning",
-                f"Runs of one size differ by up to {100 * (spread - 1):.0f} % and are averaged as its seeds; if they "
-                "are a sweep over settings, keep the best of each size.",
-            )
+        yield Finding(
+            "sweep",
+            "warning",
+            f"Runs of one size differ by up to {100 * (spread - 1):.0f} % and are averaged as its seeds; if they "
+            "are a sweep over settings, keep the best of each size.",
         )
-    return dataclasses.replace(made, findings=by_severity([*made.findings, *notes])), len(used)
 
 
 def _check_target(target_flops: float, largest: float) -> None:
@@ -138,23 +232,24 @@ def _check_target(target_flops: float, largest: float) -> None:
         )
 
 
-def _law(mixture: Mixture, sizes: Sizes, level: float) -> dict[str, Any]:
-    """Posterior medians and ranges of the law's constants."""
-    scale = np.exp(mixture.level)
-    exponent, share = mixture.exponent, mixture.share
+def _law(mixture: Mixture, level: float) -> dict[str, Any]:
+    """Every law that was averaged with its share, and posterior medians and ranges of its constants."""
 
     def spread(values: Vector) -> dict[str, float]:
         low, median, high = np.quantile(values, [(1 - level) / 2, 0.5, (1 + level) / 2])
         return {"median": float(median), "low": float(low), "high": float(high)}
 
-    return {
-        "name": "power law with offset",
-        "formula": "L(C) = a * C^-b + c",
-        "a": spread(scale * (1 - share) * sizes.flops[-1] ** exponent),
-        "b": spread(exponent),
-        "c": spread(scale * share),
-        "seed_noise": spread(mixture.seed_noise),
-    }
+    members = [
+        {"name": member.name, "formula": member.formula, "probability": round(member.probability, 4)}
+        | {name: spread(values) for name, values in member.constants.items()}
+        for member in mixture.members
+    ]
+    first = {key: value for key, value in members[0].items() if key != "probability"}
+    law = first | {"seed_noise": spread(mixture.seed_noise)}
+    if len(members) > 1:
+        law["averaged_with"] = members[1:]
+        law["probability"] = members[0]["probability"]
+    return law
 
 
 def _known(value: float) -> float | None:

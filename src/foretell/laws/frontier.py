@@ -1,17 +1,70 @@
-"""The efficient frontier: of many runs, those that are best for their compute."""
+"""The efficient frontier: of many runs, what the best of each compute reach."""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from foretell.laws.records import Observation
-from foretell.laws.sizes import group_sizes
+from foretell.laws.shape import Shape, smooth_frontier
+from foretell.laws.sizes import Sizes, gather_sizes, group_sizes
 
 FEW, ONE_RECIPE = 12, 2.0  # sizes, and the factor of tokens per parameter within which they are one ladder
-SPAN, FEWEST = 16.0, 5  # on public families 0.7 % of error ten times ahead, where ten sizes give 1.4 %
+SPAN, FEWEST = (
+    16.0,
+    5,
+)  # the part of a frontier that a law is fitted to: what lies below bends it more than it supports it
 
 Size = list[Observation]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """What of a table of runs a law is fitted to.
+
+    Attributes:
+        sizes: all points of the frontier, or all sizes of a ladder of one recipe, in order of compute.
+        shape: how the loss depends on tokens per parameter; ``None`` where the points are runs as they are.
+        used, left_out: the runs behind the points, and those that are too far from the frontier to say anything.
+    """
+
+    sizes: Sizes
+    shape: Shape | None
+    used: tuple[Observation, ...]
+    left_out: tuple[Observation, ...]
+
+
+def ladder_of(runs: Sequence[Observation]) -> Ladder:
+    """A few sizes of one recipe as they are; of many runs the smoothed frontier, or the best if shapes are unknown."""
+    if _is_ladder(runs):
+        return Ladder(gather_sizes(runs), None, tuple(runs), ())
+    smoothed = smooth_frontier(runs)
+    if smoothed is None:
+        best = frontier(runs)
+        kept = {id(run) for run in best}
+        return Ladder(gather_sizes(best), None, tuple(best), tuple(run for run in runs if id(run) not in kept))
+    sizes, shape, near = smoothed
+    used, left_out = (tuple(itertools.compress(runs, chosen)) for chosen in (near, ~near))
+    return Ladder(sizes, shape, used, left_out)
+
+
+def upper_part(sizes: Sizes) -> Sizes:
+    """The largest sizes: a factor :data:`SPAN` of compute, or :data:`FEWEST` of them where these reach further."""
+    smallest = min(sizes.flops[-1] / SPAN, sizes.flops[-FEWEST:][0])
+    return part_of(sizes, sizes.flops >= smallest * (1 - 1e-9))
+
+
+def part_of(sizes: Sizes, kept: NDArray[np.bool_]) -> Sizes:
+    """The sizes where ``kept`` is true; the scatter between seeds stays that of all."""
+    fields = ("flops", "log_loss", "seeds", "params", "tokens")
+    labels = tuple(label for label, keep in zip(sizes.labels, kept, strict=True) if keep)
+    return dataclasses.replace(sizes, labels=labels, **{name: getattr(sizes, name)[kept] for name in fields})
 
 
 def frontier(runs: Sequence[Observation]) -> list[Observation]:
@@ -29,18 +82,6 @@ def frontier(runs: Sequence[Observation]) -> list[Observation]:
         if not kept or _log_loss(size) < _log_loss(kept[-1]):
             kept.append(size)
     return [run for size in kept for run in size]
-
-
-def ladder_of(runs: Sequence[Observation]) -> list[Observation]:
-    """The runs that a law is fitted to: of a ladder all, of a sweep the frontier, as far down as helps.
-
-    That is a factor :data:`SPAN` of compute, or :data:`FEWEST` sizes where these reach further: what lies below bends
-    the law more than it supports it.
-    """
-    chosen = list(runs) if _is_ladder(runs) else frontier(runs)
-    compute = sorted({run.flops for run in chosen})
-    smallest = min(compute[-1] / SPAN, compute[-FEWEST:][0])
-    return [run for run in chosen if run.flops >= smallest * (1 - 1e-9)]
 
 
 def _is_ladder(runs: Sequence[Observation]) -> bool:

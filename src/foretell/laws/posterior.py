@@ -2,14 +2,13 @@
 
 With x = ln(compute / compute of the largest rung), the mean over seeds of ln(loss) of a size is
 
-    y(x) = m + ln(f + (1 - f) e^(-b x)) - u s ramp(x) + z(x) + noise        (L = a C^-b + c with f = c / L(0))
+    y(x) = m + law(x) + z(x) + noise
 
-- ``m`` is the law's level at the largest rung: flat prior, integrated out in closed form.
-- ``b`` and ``f`` are the law's exponent and its offset as a share of the largest rung's loss.
+- ``m`` is the level at the largest rung: flat prior, integrated out in closed form.
+- ``law`` is one of :mod:`foretell.laws.power_laws`, averaged with their probabilities; within a law the ladder's
+  likelihood weighs its constants.
 - ``z`` is how real curves leave the law: the local slope is off by kappa * s times an Ornstein-Uhlenbeck process in x
   with a memory of ``ell``, so z is its integral. It bends the ladder as well as the gap, so a bent ladder raises kappa.
-- the ramp is a transition that steepens the curve, under way or still to come (Olsson et al. 2022, "In-context Learning
-  and Induction Heads"): from its onset the slope is larger by u * s over a limited stretch of compute.
 - noise is seed noise sigma / sqrt(seeds) and a misfit tau of each size that more seeds do not remove.
 - ``s`` is the ladder's mean slope.
 
@@ -19,24 +18,33 @@ whose quantiles are found by bisection. No random numbers: equal ladders give eq
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr
 
 from foretell.laws.ladder_shape import mean_slope, slope_rise
-from foretell.laws.prior import Prior, transition_probability
+from foretell.laws.power_laws import Law, Matrix, laws_for, lognormal_points
+from foretell.laws.prior import Prior
 from foretell.laws.sizes import Sizes, Vector
 
-Matrix = NDArray[np.float64]
-
-TRANSITION_SPAN = math.log(30)  # the measured transition steepened the curve over about this much compute
-TRANSITION_ONSETS = (-1.5, 0.0, 1.5)  # relative to the largest rung, in ln(compute)
 COMPONENTS = 2000  # the mixture is thinned to this many equally likely points before quantiles are taken
-LARGEST_SHARE = 0.93  # an offset nearer to the largest rung's loss leaves no law
+LEAST_PROBABILITY = 0.05  # of a law, whatever the ladder says
+
+
+@dataclass(frozen=True)
+class Member:
+    """One law's part of the posterior: its constants, shape (its components,), and its share of the probability."""
+
+    name: str
+    formula: str
+    probability: float
+    constants: dict[str, Vector]
 
 
 @dataclass(frozen=True)
@@ -44,16 +52,13 @@ class Mixture:
     """Equally likely Gaussian components of the posterior.
 
     Attributes:
-        exponent, share: the law's b and f, shape (components,).
-        level: mean of m, shape (components,).
+        members: what belongs to each law; their components follow each other.
         seed_noise: sigma, shape (components,).
         means, deviations: of ln(loss) at the points asked for, shape (components, points); of a new run, so its seed
             noise is in them.
     """
 
-    exponent: Vector
-    share: Vector
-    level: Vector
+    members: tuple[Member, ...]
     seed_noise: Vector
     means: Matrix
     deviations: Matrix
@@ -67,6 +72,13 @@ class Mixture:
             below = ndtr((middle - self.means) / self.deviations).mean(axis=0) < probability
             low, high = np.where(below, middle, low), np.where(below, high, middle)
         return np.asarray((low + high) / 2)
+
+    def shifted(self, point: int, shift: float, doubt: float) -> Mixture:
+        """The same with ln(loss) at one point larger by ``shift``, known to a standard deviation of ``doubt``."""
+        means, deviations = self.means.copy(), self.deviations.copy()
+        means[:, point] += shift
+        deviations[:, point] = np.hypot(deviations[:, point], doubt)
+        return dataclasses.replace(self, means=means, deviations=deviations)
 
     def log_density(self, point: int, log_loss: float) -> float:
         """ln of the predictive density of ln(loss) at one point."""
@@ -86,55 +98,51 @@ def drift_covariance(x: Vector, other: Vector, ell: float) -> Matrix:
     return np.where(x[:, None] * other[None, :] >= 0, same_side, across)
 
 
-def _lognormal_points(median: float, factor: float, count: int) -> Vector:
-    """Quantile midpoints of a log-normal: equally likely values that stand for it."""
-    return np.asarray(median * factor ** ndtri((np.arange(count) + 0.5) / count))
+def infer(
+    sizes: Sizes,
+    points: Vector,
+    *,
+    bits_per_byte: bool,
+    prior: Prior | None = None,
+    probabilities: Sequence[float] | None = None,
+) -> Mixture:
+    """The posterior of a ladder, and of the loss at ``points`` (ln of compute over the largest rung's, any sign).
 
-
-def _shapes(sizes: Sizes, prior: Prior, bits_per_byte: bool) -> tuple[Matrix, Vector]:
-    """The grid of law shapes: columns b, f, onset, u; and the logarithm of their prior weight."""
-    top = math.exp(float(sizes.log_loss[-1]))
-    share, factor = prior.offset_share, prior.offset_share_factor
-    if bits_per_byte and prior.offset_bits < share * top:
-        share, factor = prior.offset_bits / top, prior.offset_bits_factor
-    shares = np.minimum(_lognormal_points(share, factor, 16), LARGEST_SHARE)
-    exponents = np.geomspace(0.015, 0.9, 56)
-    exponent_weights = -0.5 * (np.log(exponents / prior.exponent) / math.log(prior.exponent_factor)) ** 2
-    strengths = prior.transition_strength * ndtri(0.5 + (np.arange(4) + 0.5) / 8)
-    transitions = [(0.0, 0.0), *itertools.product(TRANSITION_ONSETS, strengths)]
-    probability = transition_probability(float(sizes.flops[-1]), prior)
-    transition_weights = np.log([1 - probability] + [probability / (len(transitions) - 1)] * (len(transitions) - 1))
-    grid = np.array(list(itertools.product(exponents, shares, range(len(transitions)))))
-    chosen = grid[:, 2].astype(int)
-    columns = np.column_stack([grid[:, :2], np.array(transitions)[chosen]])
-    weights = np.repeat(exponent_weights, len(shares) * len(transitions)) + transition_weights[chosen]
-    return columns, weights
-
-
-def _curves(shapes: Matrix, x: Vector, slope: float) -> Matrix:
-    """ln(loss) less m of every law shape at every x, shape (shapes, points)."""
-    exponent, share, onset, strength = (column[:, None] for column in shapes.T)
-    ramp = np.clip(x[None, :] - onset, 0.0, TRANSITION_SPAN)
-    # m is the level at x = 0, so that f is a share of the same thing with and without a transition
-    ramp_at_top = np.clip(-onset, 0.0, TRANSITION_SPAN)
-    law = np.logaddexp(np.log(share), np.log1p(-share) - exponent * x[None, :])
-    return np.asarray(law - strength * slope * (ramp - ramp_at_top))
-
-
-def infer(sizes: Sizes, points: Vector, *, bits_per_byte: bool, prior: Prior | None = None) -> Mixture:
-    """The posterior of a ladder, and of the loss at ``points`` (ln of compute over the largest rung's, any sign)."""
+    Laws are weighed by how well they foretell each size from the others (their marginal likelihood), or by the
+    ``probabilities`` given, as where held-out runs have told which one extrapolates better.
+    """
     prior = prior or Prior()
+    laws = laws_for(sizes, bits_per_byte=bits_per_byte, prior=prior)
     slope = mean_slope(sizes)
-    shapes, shape_weights = _shapes(sizes, prior, bits_per_byte)
-    residuals = sizes.log_loss - _curves(shapes, sizes.x, slope)
     scales, scale_weights = _scales(sizes, prior)
     drift = slope**2 * drift_covariance(sizes.x, sizes.x, prior.ell)
     precisions = np.asarray(np.linalg.inv(_covariances(scales, drift, sizes)), dtype=np.float64)
-    log_weights = _misfit_evidence(residuals, precisions) + scale_weights[:, None] + shape_weights[None, :]
-    log_weights -= log_weights.max()
-    weights = np.exp(log_weights, out=log_weights)
-    chosen_scale, chosen_shape = np.unravel_index(_systematic(weights.ravel(), COMPONENTS), weights.shape)
-    return _predict(sizes, points, prior, slope, shapes[chosen_shape], scales, chosen_scale, precisions)
+    evidence, drawn = [], []
+    for law in laws:
+        residuals = sizes.log_loss - law.curves(law.shapes, sizes.x)
+        log_weights = _misfit_evidence(residuals, precisions) + scale_weights[:, None] + law.log_weights[None, :]
+        best = log_weights.max()
+        drawn.append(np.exp(log_weights - best))
+        evidence.append(best + math.log(drawn[-1].sum()))
+    if probabilities is None:
+        probabilities = weigh([law.probability for law in laws], evidence)
+    members, parts = [], []
+    for law, share, weights in zip(laws, probabilities, drawn, strict=True):
+        chosen = np.unravel_index(_systematic(weights.ravel(), round(COMPONENTS * share)), weights.shape)
+        rows = law.shapes[chosen[1]]
+        level, means, deviations = _predict(sizes, points, prior, slope, law, rows, scales, chosen[0], precisions)
+        members.append(Member(law.name, law.formula, share, law.constants(rows, level)))
+        parts.append((scales[chosen[0], 0], means, deviations))
+    noise, means, deviations = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Mixture(tuple(members), noise, means, deviations)
+
+
+def weigh(before: Sequence[float], log_evidence: Sequence[float]) -> list[float]:
+    """Probabilities of the laws after the evidence; one ladder rules none of them out."""
+    best = max(log_evidence)
+    weights = [share * math.exp(seen - best) for share, seen in zip(before, log_evidence, strict=True)]
+    least = LEAST_PROBABILITY if len(weights) > 1 else 0.0
+    return [min(max(weight / sum(weights), least), 1 - least) for weight in weights]
 
 
 def _scales(sizes: Sizes, prior: Prior) -> tuple[Matrix, Vector]:
@@ -147,7 +155,7 @@ def _scales(sizes: Sizes, prior: Prior) -> tuple[Matrix, Vector]:
     grids = [
         np.geomspace(0.001, 0.05, 9),
         np.geomspace(0.001, 0.03, 4),
-        _lognormal_points(kappa, prior.kappa_factor, 5),
+        lognormal_points(kappa, prior.kappa_factor, 5),
     ]
     scales = np.array(list(itertools.product(*grids)))
     sigma, tau = scales[:, 0], scales[:, 1]
@@ -190,18 +198,19 @@ def _predict(
     points: Vector,
     prior: Prior,
     slope: float,
-    shapes: Matrix,
+    law: Law,
+    rows: Matrix,
     scales: Matrix,
     chosen: NDArray[np.intp],
     precisions: Matrix,
-) -> Mixture:
-    """Condition each chosen component on the ladder and evaluate it at ``points``."""
+) -> tuple[Vector, Matrix, Matrix]:
+    """Condition each chosen component on the ladder and evaluate it at ``points``: m, means and deviations."""
     across = slope**2 * drift_covariance(points, sizes.x, prior.ell)
     variance = slope**2 * np.diagonal(drift_covariance(points, points, prior.ell))
-    residuals = sizes.log_loss - _curves(shapes, sizes.x, slope)
-    means = _curves(shapes, points, slope)
+    residuals = sizes.log_loss - law.curves(rows, sizes.x)
+    means = law.curves(rows, points)
     deviations = np.empty_like(means)
-    level = np.empty(len(shapes))
+    level = np.empty(len(rows))
     for row in np.unique(chosen):
         here = chosen == row
         sigma, tau, kappa = scales[row]
@@ -213,11 +222,4 @@ def _predict(
         spread = kappa**2 * variance - kappa**2 * np.einsum("ij,ij->i", gain, across)
         spread += (1 - gain.sum(axis=1)) ** 2 / level_precision.sum()
         deviations[here] = np.sqrt(np.maximum(spread, 0.0) + sigma**2 + tau**2)
-    return Mixture(
-        exponent=shapes[:, 0],
-        share=shapes[:, 1],
-        level=level,
-        seed_noise=scales[chosen, 0],
-        means=means,
-        deviations=deviations,
-    )
+    return level, means, deviations

@@ -1,9 +1,20 @@
-"""What is believed about a ladder before it is seen; the one home of the constants that calibration sets."""
+"""What is believed about a ladder before it is seen; the one home of the constants that calibration sets.
+
+Ladders below the scale of every public family have constants of their own (:class:`Prior`'s defaults); above it they
+are learned from public families (:func:`public_prior`, the file learned.json, written by :mod:`foretell.laws.learn`).
+"""
 
 from __future__ import annotations
 
+import functools
+import json
 import math
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LEARNED = Path(__file__).with_name("learned.json")
+PUBLIC_FLOPS = 1e15  # the smallest runs of the public families
 
 TRANSITION_SMALL_FLOPS = 1e13
 TRANSITION_LARGE_FLOPS = 1e18
@@ -13,6 +24,7 @@ TRANSITION_LARGE_FLOPS = 1e18
 class Prior:
     """What is believed before a ladder is seen. Factors are one standard deviation of a log-normal.
 
+    The defaults are those of ladders below :data:`PUBLIC_FLOPS`, where the relaxing slope has not been tested:
     ``kappa``, ``ell`` and ``offset_share`` are calibrated on public families: ``python -m foretell.laws.backtest FOLDER
     --calibrate`` shows that moving them gains next to nothing. The transition's probability at small compute and its
     strength rest on the project's own measured ladders, one of which had one; docs/forecast.md has both tables.
@@ -34,6 +46,13 @@ class Prior:
     transition_small: float = 0.3  # probability at and below TRANSITION_SMALL_FLOPS
     transition_large: float = 0.04  # at and above TRANSITION_LARGE_FLOPS
     transition_strength: float = 0.6  # scale of the half-normal u
+    relaxing: float = 0.0  # probability of the law whose slope relaxes, see foretell.laws.power_laws; its s, e and r:
+    slope: float = 0.055
+    slope_factor: float = 1.5
+    floor: float = 0.037
+    floor_factor: float = 1.2
+    rate: float = 0.25
+    rate_factor: float = 2.0
 
 
 def transition_probability(top_flops: float, prior: Prior) -> float:
@@ -41,3 +60,21 @@ def transition_probability(top_flops: float, prior: Prior) -> float:
     reach = math.log(TRANSITION_LARGE_FLOPS / TRANSITION_SMALL_FLOPS)
     position = min(max(math.log(top_flops / TRANSITION_SMALL_FLOPS) / reach, 0.0), 1.0)
     return float(prior.transition_small * (prior.transition_large / prior.transition_small) ** position)
+
+
+@functools.cache
+def learned() -> dict[str, Any]:
+    """The file of learned constants: ``constants``, and ``without`` each source, for tests on that source."""
+    values: dict[str, Any] = json.loads(LEARNED.read_text(encoding="utf-8"))
+    return values
+
+
+def public_prior(without: str | None = None) -> Prior:
+    """Constants learned from public families, or from all but one source of them, where that one is the test."""
+    values = learned()
+    return Prior(**(values["without"].get(without, values["constants"]) if without else values["constants"]))
+
+
+def prior_for(top_flops: float, without: str | None = None) -> Prior:
+    """What is believed about a ladder whose largest rung has so much compute."""
+    return public_prior(without) if top_flops >= PUBLIC_FLOPS else Prior()

@@ -16,7 +16,8 @@ import numpy as np
 
 from foretell.core.errors import UserError
 from foretell.core.tables import read_table
-from foretell.laws.forecast import forecast_runs
+from foretell.laws.baseline import bootstrap_forecast
+from foretell.laws.forecast import as_observation, forecast_runs
 from foretell.laws.runs import Run, Runs, runs_of
 
 GAPS = (10.0, 100.0, 1_000.0, 10_000.0)
@@ -56,35 +57,42 @@ class GapCase:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A forecast as the backtest compares it."""
+
+    value: float
+    low: float
+    high: float
+
+    def winkler(self, outcome: float, level: float) -> float:
+        """Interval score (Gneiting & Raftery 2007) of ln(loss): the width, and 2 / (1 - level) for each unit missed."""
+        low, high, seen = math.log(self.low), math.log(self.high), math.log(outcome)
+        return high - low + 2 / (1 - level) * (max(low - seen, 0.0) + max(seen - high, 0.0))
+
+    def holds(self, outcome: float) -> bool:
+        """Whether the interval holds the outcome."""
+        return self.low <= outcome <= self.high
+
+
+@dataclass(frozen=True)
 class GapOutcome:
-    """One case after the fact; ``error`` and ``half_width`` are relative to the outcome and the forecast."""
+    """One case after the fact: our forecast, the usual bootstrap's, and what came."""
 
     source: str
     family: str
     metric: str
     gap: float
     n_runs: int
-    value: float
-    low: float
-    high: float
-    outcome: float
     clean: bool
+    outcome: float
+    ours: Interval
+    bootstrap: Interval
     refused: bool
 
     @property
     def error(self) -> float:
-        """Forecast over outcome, less one."""
-        return self.value / self.outcome - 1
-
-    @property
-    def inside(self) -> bool:
-        """Whether the interval held the outcome."""
-        return self.low <= self.outcome <= self.high
-
-    def winkler(self, level: float) -> float:
-        """Interval score (Gneiting & Raftery 2007) of ln(loss): the width, and 2 / (1 - level) for each unit missed."""
-        low, high, outcome = math.log(self.low), math.log(self.high), math.log(self.outcome)
-        return high - low + 2 / (1 - level) * (max(low - outcome, 0.0) + max(outcome - high, 0.0))
+        """Our forecast over the outcome, less one."""
+        return self.ours.value / self.outcome - 1
 
 
 def is_loss(metric: str) -> bool:
@@ -131,28 +139,36 @@ def _cut(source: str, family: str, runs: Runs, gaps: Iterable[float]) -> Iterato
 
 
 def run_case(case: GapCase, level: float) -> GapOutcome | None:
-    """One forecast against its outcome; ``None`` where the runs cannot be forecast from at all."""
+    """One forecast against its outcome, by constants that have not seen the source; ``None`` where none can be made."""
     try:
-        made, _ = forecast_runs(case.runs, case.target.flops, level=level)
+        made, _ = forecast_runs(case.runs, case.target.flops, level=level, without=case.source)
     except UserError:
         return None
-    return GapOutcome(case.source, case.family, case.metric, case.gap, len(case.runs.runs), made.median, made.low,
-                      made.high, case.target.value, case.clean, made.refused)  # fmt: skip
+    usual = bootstrap_forecast([as_observation(run) for run in case.runs.runs], case.target.flops, level)
+    return GapOutcome(case.source, case.family, case.metric, case.gap, len(case.runs.runs), case.clean,
+                      case.target.value, Interval(made.median, made.low, made.high), Interval(*usual),
+                      made.refused)  # fmt: skip
 
 
 def summary(outcomes: Sequence[GapOutcome], level: float) -> list[dict[str, Any]]:
-    """One record a gap: cases, median and 90th percentile of the absolute error, coverage, interval score, bias."""
-    records = []
-    for gap in sorted({outcome.gap for outcome in outcomes}):
-        group = [outcome for outcome in outcomes if outcome.gap == gap]
-        errors = np.array([outcome.error for outcome in group])
-        records.append({
-            "gap": gap, "cases": len(group), "median_error": float(np.median(np.abs(errors))),
-            "p90_error": float(np.quantile(np.abs(errors), 0.9)), "bias": float(errors.mean()),
-            "coverage": float(np.mean([outcome.inside for outcome in group])),
-            "winkler": float(np.mean([outcome.winkler(level) for outcome in group])),
-        })  # fmt: skip
-    return records
+    """One record a gap, and one for all: errors, coverage and interval scores, ours and the bootstrap's."""
+    gaps = sorted({outcome.gap for outcome in outcomes})
+    groups = [(gap, [outcome for outcome in outcomes if outcome.gap == gap]) for gap in gaps]
+    return [_summary(gap, group, level) for gap, group in [*groups, (None, list(outcomes))] if group]
+
+
+def _summary(gap: float | None, group: Sequence[GapOutcome], level: float) -> dict[str, Any]:
+    errors = np.array([outcome.error for outcome in group])
+    usual = np.array([outcome.bootstrap.value / outcome.outcome - 1 for outcome in group])
+    return {
+        "gap": gap, "cases": len(group), "median_error": float(np.median(np.abs(errors))),
+        "p90_error": float(np.quantile(np.abs(errors), 0.9)), "bias": float(errors.mean()),
+        "coverage": float(np.mean([one.ours.holds(one.outcome) for one in group])),
+        "winkler": float(np.mean([one.ours.winkler(one.outcome, level) for one in group])),
+        "bootstrap_median_error": float(np.median(np.abs(usual))),
+        "bootstrap_coverage": float(np.mean([one.bootstrap.holds(one.outcome) for one in group])),
+        "bootstrap_winkler": float(np.mean([one.bootstrap.winkler(one.outcome, level) for one in group])),
+    }  # fmt: skip
 
 
 def gap_backtest(folder: Path, gaps: Sequence[float] = GAPS, level: float = 0.9) -> dict[str, Any]:
@@ -170,36 +186,10 @@ def gap_backtest(folder: Path, gaps: Sequence[float] = GAPS, level: float = 0.9)
         "level": level,
         "clean": summary([outcome for outcome in outcomes if outcome.clean], level),
         "others": summary([outcome for outcome in outcomes if not outcome.clean], level),
+        "all": summary(outcomes, level)[-1],
         "skipped": skipped,
         "without_forecast": [
             f"{case.family} {case.metric} at {case.gap:g}" for case, outcome in found if outcome is None
         ],
-        "cases": [asdict(outcome) | {"error": outcome.error, "inside": outcome.inside} for outcome in outcomes],
+        "cases": [asdict(outcome) | {"error": outcome.error} for outcome in outcomes],
     }
-
-
-def backtest_page(record: dict[str, Any]) -> str:
-    """A backtest's record as Markdown: the summaries, then every case by name."""
-    lines = []
-    for key, title in (("clean", "Clean families"), ("others", "All other families and losses")):
-        if not record[key]:
-            continue
-        lines += [f"{title}:", "", "| gap | cases | error, median | 90th percentile | bias | inside | interval score |",
-                  "| --- | --- | --- | --- | --- | --- | --- |"]  # fmt: skip
-        lines += [
-            f"| {row['gap']:,.0f} | {row['cases']} | {row['median_error']:.1%} | {row['p90_error']:.1%} | "
-            f"{row['bias']:+.1%} | {row['coverage']:.0%} | {row['winkler']:.3f} |"
-            for row in record[key]
-        ]
-        lines.append("")
-    lines += ["| family | loss | gap | runs | forecast | interval | outcome | error | |", "|" + " --- |" * 9]
-    lines += [
-        f"| {case['family']} | {case['metric']} | {case['gap']:,.0f} | {case['n_runs']} | {case['value']:.3f} | "
-        f"{case['low']:.3f} to {case['high']:.3f} | {case['outcome']:.3f} | {case['error']:+.1%} | "
-        f"{'' if case['inside'] else 'outside'}{' refused' if case['refused'] else ''} |"
-        for case in record["cases"]
-    ]
-    for key, title in (("without_forecast", "Without a forecast"), ("skipped", "Not read")):
-        if record[key]:
-            lines += ["", f"{title}:", "", *(f"- {entry}" for entry in record[key])]
-    return "\n".join(lines)

@@ -3,312 +3,237 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from foretell.core.errors import UserError
-from foretell.core.tables import Table, read_table
+from foretell.core.tables import Table
+from foretell.laws.cells import is_missing, quantity, shown, text_of
+from foretell.laws.checkpoints import finished_rows, last_of_curves
+from foretell.laws.columns import find_columns, is_share, loss_columns, plain
 from foretell.laws.records import Finding
+from foretell.laws.run_checks import check_runs, without_copies
+from foretell.laws.run_records import Run, Runs
+from foretell.laws.sources import read_source
 
-# Usual column names, in lower case without what is not a letter or a digit; the first that a table has is taken.
-ALIASES: dict[str, tuple[str, ...]] = {
-    "flops": ("flops", "compute", "c", "trainingflops", "trainflops", "totalflops", "trainingcompute"),
-    "params": ("params", "parameters", "n", "nparams", "numparams", "numparameters", "modelsize", "size"),
-    "tokens": ("tokens", "d", "ntokens", "numtokens", "trainingtokens", "traintokens", "tokensseen", "totaltokens"),
-    "family": ("family", "group", "suite"),
-    "run": ("run", "name", "runname", "runid", "id", "model"),
-    "stage": ("stage", "state"),
-    "seed": ("seed", "randomseed"),
-}
+__all__ = ["Run", "Runs", "is_share", "quantity", "read_runs", "runs_of"]
+
 TIDY = ("metric", "value")
-LOSS_NAMES = ("loss", "value", "finalloss", "valloss", "validationloss", "evalloss", "testloss", "trainloss", "bpb")
-SHARE_WORDS = frozenset({"acc", "accuracy", "error", "err", "top1", "top5"})
-FINISHED = ("final", "isoflop_point", "finished", "")  # stages whose value is a run's last
-SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
-FAR, VERY_FAR = 3.0, 30.0  # flops over 6 N D: worth a word (a mixture of experts?), and a mistake of units
-SHOWN = 5  # rows that a sentence names
-
-
-@dataclass(frozen=True)
-class Run:
-    """One row: a finished run, or a point of one.
-
-    Attributes:
-        row: its line or position in the file.
-        name, family: as the table says, empty where it does not.
-        flops: training compute, > 0.
-        params, tokens: > 0, or ``None`` where the table has none.
-        seed: 0 where the table has none.
-        value: of the metric.
-    """
-
-    row: int
-    name: str
-    family: str
-    flops: float
-    params: float | None
-    tokens: float | None
-    value: float
-    seed: int = 0
-
-
-@dataclass(frozen=True)
-class Runs:
-    """The runs of one family and metric, in order of compute, with what was said about the table on the way."""
-
-    metric: str
-    runs: tuple[Run, ...]
-    findings: tuple[Finding, ...] = ()
+LISTED = 20  # names that a sentence lists
 
 
 def read_runs(path: Path, metric: str | None = None, family: str | None = None) -> Runs:
-    """Read the runs of one family from a CSV, TSV, JSONL or Parquet table; see :func:`runs_of`.
+    """Read the runs of one family from a file or folder; see :func:`runs_of`.
 
     Raises:
-        UserError: as :func:`foretell.core.tables.read_table` and :func:`runs_of`.
+        UserError: as :func:`foretell.laws.sources.read_source` and :func:`runs_of`.
     """
-    return runs_of(read_table(path), metric, family)
+    return runs_of(read_source(path), metric, family)
 
 
 def runs_of(table: Table, metric: str | None = None, family: str | None = None) -> Runs:
     """Interpret a table: one row a run with a column for each metric, or tidy, with the columns metric and value.
 
     Compute that is missing is 6 N D. Rows of other metrics and families are other tables' business; a row that is left
-    out for any other reason is named in a finding.
+    out for any other reason is named in a finding. Without ``metric`` it is the loss, a held-out one before others.
 
     Raises:
         UserError: for a column that cannot be found, several families without a choice, and rows whose cells are
             missing or not positive numbers, whose compute is far from 6 N D, which contradict each other, or which hold
             an accuracy above 1. The sentence names the rows.
     """
-    columns = _columns(table)
-    names, rows, metric = _metric_rows(table, metric)
-    rows, family = _family_rows(table, columns, rows, family)
-    findings: list[Finding] = []
-    rows = _finished(table, columns, rows, findings)
-    rows = _without_copies(table, rows, findings)
-    runs = [_run(table, columns, names, index, metric) for index in rows]
-    _check(table, metric, runs, findings)
-    return Runs(metric, tuple(sorted(runs, key=lambda run: run.flops)), tuple(findings))
+    findings = [Finding("source", "note", note) for note in table.notes]
+    left_out: dict[str, tuple[int, ...]] = {}
+    columns = _columns(table, findings)
+    value_column, rows, metric = _metric_rows(table, metric, findings, left_out)
+    rows = _family_rows(table, columns.get("family"), rows, family, left_out)
+    rows = finished_rows(table, columns.get("stage"), rows, findings, left_out)
+    rows = without_copies(table, rows, findings, left_out)
+    rows = last_of_curves(table, columns, value_column, rows, findings, left_out, share=is_share(metric))
+    if table.labels:
+        rows = _with_a_value(table, value_column, rows, metric, findings, left_out)
+    runs = [_run(table, columns, value_column, index) for index in rows]
+    check_runs(table, metric, runs, findings)
+    return Runs(metric, tuple(sorted(runs, key=lambda run: run.flops)), tuple(findings), left_out)
 
 
-def _plain(name: str) -> str:
-    return "".join(character for character in name.lower() if character.isalnum())
-
-
-def _columns(table: Table) -> dict[str, str]:
-    """The table's column for each of :data:`ALIASES`, where there is one."""
-    by_plain = {_plain(column): column for column in reversed(table.columns)}
-    found = {key: next((by_plain[a] for a in aliases if a in by_plain), None) for key, aliases in ALIASES.items()}
-    columns = {key: column for key, column in found.items() if column is not None}
-    if "flops" not in columns and not {"params", "tokens"} <= columns.keys():
+def _columns(table: Table, findings: list[Finding]) -> dict[str, str]:
+    """The table's column for each usual quantity, where there is one."""
+    found = find_columns(table.columns)
+    if "flops" not in found and not {"params", "tokens"} <= found.keys():
         raise UserError(
-            f"{table.path} has the columns {', '.join(table.columns)}; a column of compute (flops, compute or C) is "
+            f"{table.path} has the columns {_listed(table.columns)}; a column of compute (flops, compute or C) is "
             "needed, or one of parameters (params or N) and one of tokens (tokens or D)."
         )
-    return columns
+    for key, (first, *others) in found.items():
+        if others and key in ("flops", "params", "tokens"):
+            findings.append(
+                Finding("columns", "note", f"{key.capitalize()} are the column '{first}', not {_quoted(others)}.")
+            )
+    return {key: names[0] for key, names in found.items()}
 
 
-def _metric_rows(table: Table, metric: str | None) -> tuple[str, list[int], str]:
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:LISTED])}{', ...' if len(names) > LISTED else ''}"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return " or ".join(f"'{name}'" for name in names[:LISTED])
+
+
+def _metric_rows(
+    table: Table, metric: str | None, findings: list[Finding], left_out: dict[str, tuple[int, ...]]
+) -> tuple[str, list[int], str]:
     """The column that holds the values, the rows of the metric, and its name."""
-    by_plain = {_plain(column): column for column in reversed(table.columns)}
+    by_plain = {plain(column): column for column in reversed(table.columns)}
     if all(name in by_plain for name in TIDY):
-        column = by_plain["metric"]
-        known = list(dict.fromkeys(str(row[column]) for row in table.rows))
-        if metric is None and len(known) == 1:
-            metric = known[0]
-        if metric not in known:
-            said = "has several metrics" if metric is None else f"has no metric '{metric}'"
-            raise UserError(f"{table.path} {said}; --metric takes one of {', '.join(sorted(known)[:20])}.")
-        rows = [index for index, row in enumerate(table.rows) if str(row[column]) == metric]
-        return by_plain["value"], rows, str(metric)
+        names = [text_of(row[by_plain["metric"]]) for row in table.rows]
+        metric = _chosen_metric(table, names, metric, findings)
+        rows = [index for index, name in enumerate(names) if name == metric]
+        others = tuple(table.numbers[index] for index, name in enumerate(names) if name and name != metric)
+        blank = tuple(table.numbers[index] for index, name in enumerate(names) if not name)
+        if others:
+            left_out["other-metric"] = others
+        if blank and metric:
+            left_out["no-metric"] = blank
+            findings.append(
+                Finding("no-metric", "warning", f"Left out because they name no metric: {table.name_rows(blank)}.")
+            )
+        return by_plain["value"], rows, metric
     if metric is None:
-        found = next((by_plain[name] for name in LOSS_NAMES if name in by_plain), None)
+        candidates = loss_columns(table.columns)
+        found = candidates[0] if candidates else None
+        if found is not None and len(candidates) > 1:
+            findings.append(_choice(found, candidates[1:]))
     else:
-        found = metric if metric in table.columns else by_plain.get(_plain(metric))
+        found = metric if metric in table.columns else by_plain.get(plain(metric))
     if found is None:
         wanted = "loss" if metric is None else metric
-        raise UserError(f"{table.path} has no column '{wanted}'; --metric takes one of {', '.join(table.columns)}.")
+        raise UserError(f"{table.path} has no column '{wanted}'; --metric takes one of {_listed(table.columns)}.")
     return found, list(range(len(table.rows))), metric or found
 
 
+def _chosen_metric(table: Table, names: Sequence[str], metric: str | None, findings: list[Finding]) -> str:
+    """The metric of a tidy table that is meant: as asked, or the only one, or its loss."""
+    known = list(dict.fromkeys(name for name in names if name)) or [""]
+    if metric is None:
+        candidates = loss_columns(known)
+        if len(known) > 1 and not candidates:
+            raise UserError(f"{table.path} has several metrics; --metric takes one of {_listed(sorted(known))}.")
+        if len(candidates) > 1:
+            findings.append(_choice(candidates[0], candidates[1:]))
+        return candidates[0] if candidates else known[0]
+    if metric in known:
+        return metric
+    alike = [name for name in known if plain(name) == plain(metric)]
+    if not alike:
+        raise UserError(f"{table.path} has no metric '{metric}'; --metric takes one of {_listed(sorted(known))}.")
+    return alike[0]
+
+
+def _choice(taken: str, others: Sequence[str]) -> Finding:
+    return Finding("metric", "note", f"The loss is '{taken}'; --metric takes {_quoted(others)} as well.")
+
+
 def _family_rows(
-    table: Table, columns: dict[str, str], rows: list[int], family: str | None
-) -> tuple[list[int], str | None]:
-    column = columns.get("family")
+    table: Table, column: str | None, rows: list[int], family: str | None, left_out: dict[str, tuple[int, ...]]
+) -> list[int]:
     if column is None:
         if family is not None:
             raise UserError(f"{table.path} has no column 'family', so --family {family} chooses nothing.")
-        return rows, None
-    known = list(dict.fromkeys(str(table.rows[index][column]) for index in rows))
+        return rows
+    names = {index: text_of(table.rows[index][column]) for index in rows}
+    known = list(dict.fromkeys(names.values()))
     if family is None and len(known) > 1:
+        without = [table.numbers[index] for index in rows if not names[index]]
+        said = f" ({table.name_rows(without)} name none)" if without else ""
         raise UserError(
-            f"{table.path} holds {len(known)} families, whose losses do not follow one law; --family takes one of "
-            f"{', '.join(sorted(known)[:20])}{', ...' if len(known) > 20 else ''}."
+            f"{table.path} holds {len(known)} families{said}, whose losses do not follow one law; --family takes one "
+            f"of {_listed(sorted(filter(None, known)))}."
         )
     if family is not None and family not in known:
         raise UserError(
-            f"{table.path} has no family '{family}'; --family takes one of {', '.join(sorted(known)[:20])}."
+            f"{table.path} has no family '{family}'; --family takes one of {_listed(sorted(filter(None, known)))}."
         )
-    return [index for index in rows if family is None or str(table.rows[index][column]) == family], family
-
-
-def _finished(table: Table, columns: dict[str, str], rows: list[int], findings: list[Finding]) -> list[int]:
-    """Rows of finished runs; checkpoints on the way of a schedule are worse than runs that end there, and left out."""
-    column = columns.get("stage")
-    if column is None:
-        return rows
-    kept = [index for index in rows if str(table.rows[index][column] or "").lower() in FINISHED]
-    out = [table.numbers[index] for index in rows if index not in set(kept)]
-    if not kept:
-        raise UserError(
-            f"{table.path} holds no finished run: every {column} is another than {', '.join(FINISHED[:-1])}."
-        )
-    if out:
-        findings.append(
-            Finding("checkpoints", "note", f"Left out because they are not the end of a run: {_rows(out)}.")
-        )
+    kept = [index for index in rows if family is None or names[index] == family]
+    others = tuple(table.numbers[index] for index in rows if family is not None and names[index] != family)
+    if others:
+        left_out["other-family"] = others
     return kept
 
 
-def _rows(numbers: Iterable[int]) -> str:
-    """``row 7``, ``rows 7 and 9``, or the first few and how many there are."""
-    found = sorted(numbers)
-    if len(found) == 1:
-        return f"row {found[0]}"
-    if len(found) <= SHOWN:
-        return f"rows {', '.join(map(str, found[:-1]))} and {found[-1]}"
-    return f"rows {', '.join(map(str, found[:SHOWN]))} and {len(found) - SHOWN} more"
+def _with_a_value(
+    table: Table,
+    column: str,
+    rows: Sequence[int],
+    metric: str,
+    findings: list[Finding],
+    left_out: dict[str, tuple[int, ...]],
+) -> list[int]:
+    """Runs of a folder or chart that logged the metric; in a table of a row a run it would be a missing cell."""
+    without = tuple(table.numbers[index] for index in rows if is_missing(table.rows[index][column]))
+    if without:
+        named = table.name_rows(without)
+        if len(without) == len(rows):
+            raise UserError(f"{table.path}: no finished run has a value of {metric} ({named}).")
+        left_out["no-value"] = without
+        findings.append(Finding("no-value", "warning", f"Left out because they have no {metric}: {named}."))
+    return [index for index in rows if not is_missing(table.rows[index][column])]
 
 
-def quantity(text: Any) -> float:
-    """A number as people write it: ``1.2e21``, ``1,300,000``, ``70M``, ``1.3B``.
+def _number(
+    table: Table, index: int, column: str | None, key: str, *, needed: bool = False, zero: bool = False
+) -> float | None:
+    """A cell as a finite number above zero (or, with ``zero``, from it), ``None`` where it is missing and may be."""
+    text = None if column is None else table.rows[index][column]
+    place = table.name_rows([table.numbers[index]])
+    if is_missing(text):
+        if needed:
+            said = "" if text is None or text == "" else f" ({text})"
+            raise UserError(f"{table.path}, {place}: {column or key} is missing{said}.")
+        return None
+    try:
+        value = quantity(text)
+    except (ValueError, OverflowError, TypeError, RecursionError):
+        value = math.nan
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise UserError(
+            f"{table.path}, {place}: {column} is {shown(text)}; a finite number above zero is expected, with a decimal "
+            "point."
+        )
+    return value
 
-    Raises:
-        ValueError: for what is not a number.
-    """
-    if isinstance(text, bool):
-        raise ValueError(f"{text} is not a number")
-    if isinstance(text, int | float):
-        return float(text)
-    plain = str(text).strip().replace("_", "")
-    if "," in plain:
-        # 2,876 may be a decimal comma; with a suffix or two groups it cannot
-        if not re.fullmatch(r"\d{1,3}(,\d{3})+(\.\d+)?[kmbgtKMBGT]|\d{1,3}(,\d{3}){2,}(\.\d+)?", plain):
-            raise ValueError(f"{text} has a comma that may be a decimal one")
-        plain = plain.replace(",", "")
-    if plain[-1:].lower() in SUFFIXES and plain[:-1].strip():
-        return float(plain[:-1]) * SUFFIXES[plain[-1].lower()]
-    return float(plain)
 
-
-def _run(table: Table, columns: dict[str, str], value_column: str, index: int, metric: str) -> Run:
-    row, number = table.rows[index], table.numbers[index]
-
-    def cell(key: str, column: str | None, *, needed: bool) -> float | None:
-        text = None if column is None else row[column]
-        if text is None or (isinstance(text, str) and not text.strip()):
-            if needed:
-                raise UserError(f"{table.path}, row {number}: {column or key} is missing.")
-            return None
-        try:
-            value = quantity(text)
-        except (ValueError, OverflowError):
-            value = math.nan
-        if not math.isfinite(value) or value < 0 or (value == 0 and key != "value"):
-            raise UserError(
-                f"{table.path}, row {number}: {column} is {text!r}; a finite number above zero is expected, "
-                "with a decimal point."
-            )
-        return value
-
-    params, tokens = (cell(key, columns.get(key), needed=False) for key in ("params", "tokens"))
-    flops = cell("flops", columns.get("flops"), needed=params is None or tokens is None)
-    value = cell("value", value_column, needed=True)
+def _run(table: Table, columns: Mapping[str, str], value_column: str, index: int) -> Run:
+    params, tokens, unique = (
+        _number(table, index, columns.get(key), key) for key in ("params", "tokens", "unique_tokens")
+    )
+    epochs = _number(table, index, columns.get("epochs"), "epochs", zero=True)  # some trainers count passes from 0
+    flops = _number(table, index, columns.get("flops"), "flops", needed=params is None or tokens is None)
+    value = _number(table, index, value_column, "value", needed=True, zero=True)
     assert value is not None
     if flops is None:
         assert params is not None and tokens is not None
         flops = 6 * params * tokens
-    texts = {key: str(row[columns[key]] or "") if key in columns else "" for key in ("run", "family")}
-    return Run(number, texts["run"], texts["family"], flops, params, tokens, value, _seed(table, columns, index))
+        if not 0 < flops < math.inf:
+            place = table.name_rows([table.numbers[index]])
+            raise UserError(f"{table.path}, {place}: 6 x {params:.3g} x {tokens:.3g} is no compute of a run.")
+    name, family = (text_of(table.rows[index][columns[key]]) if key in columns else "" for key in ("run", "family"))
+    return Run(
+        table.numbers[index], name, family, flops, params, tokens, value, _seed(table, columns, index),
+        unique_tokens=unique, epochs=epochs or None,
+    )  # fmt: skip
 
 
-def _seed(table: Table, columns: dict[str, str], index: int) -> int:
-    text = table.rows[index][columns["seed"]] if "seed" in columns else None
-    if text is None or text == "":
+def _seed(table: Table, columns: Mapping[str, str], index: int) -> int:
+    text: Any = table.rows[index][columns["seed"]] if "seed" in columns else None
+    if is_missing(text):
         return 0
     try:
         return int(float(text))
     except (ValueError, OverflowError, TypeError) as error:
+        place = table.name_rows([table.numbers[index]])
         raise UserError(
-            f"{table.path}, row {table.numbers[index]}: {columns['seed']} is {text!r}; a whole number is expected."
+            f"{table.path}, {place}: {columns['seed']} is {shown(text)}; a whole number is expected."
         ) from error
-
-
-def _without_copies(table: Table, rows: list[int], findings: list[Finding]) -> list[int]:
-    """Rows that repeat another in every cell are said and left out; a repetition would differ in its value."""
-    seen: dict[str, int] = {}
-    for index in rows:
-        seen.setdefault(repr(table.rows[index]), index)
-    kept = list(seen.values())
-    copies = sorted(set(rows) - set(kept))
-    if copies:
-        named = _rows(table.numbers[index] for index in copies)
-        findings.append(Finding("copies", "warning", f"Left out because they repeat another row exactly: {named}."))
-    return kept
-
-
-def is_share(metric: str) -> bool:
-    """Whether a metric's name says that it is an accuracy or another share, not a loss."""
-    words = re.split(r"[^a-z0-9]+", metric.lower())
-    return bool(SHARE_WORDS & set(words)) or any(name in metric.lower() for name in ("pass_rate", "pass_at", "pass@"))
-
-
-def _check(table: Table, metric: str, runs: Sequence[Run], findings: list[Finding]) -> None:
-    """Contradictions within and between rows."""
-    by_name: dict[tuple[Any, ...], list[Run]] = {}
-    for run in runs:
-        if run.name:
-            by_name.setdefault((run.name, run.seed, run.flops, run.params, run.tokens), []).append(run)
-    twice = [run.row for group in by_name.values() if len({run.value for run in group}) > 1 for run in group]
-    if twice:
-        raise UserError(
-            f"{table.path}, {_rows(twice)}: one run with one compute has several values of {metric}; give repetitions "
-            "names or seeds of their own."
-        )
-    if is_share(metric):
-        above = [run.row for run in runs if run.value > 1]
-        if above:
-            raise UserError(f"{table.path}, {_rows(above)}: {metric} is above 1; shares from 0 to 1 are expected.")
-    else:
-        zero = [run.row for run in runs if run.value == 0]
-        if zero:
-            raise UserError(f"{table.path}, {_rows(zero)}: {metric} is 0; a loss above zero is expected.")
-    _check_units(table, runs, findings)
-
-
-def _check_units(table: Table, runs: Sequence[Run], findings: list[Finding]) -> None:
-    """Compute against 6 N D: far off by the same factor in every row is a unit, in some rows a slip."""
-    ratios = {
-        run.row: run.flops / (6 * run.params * run.tokens)
-        for run in runs
-        if run.params is not None and run.tokens is not None
-    }
-    wrong = {row: ratio for row, ratio in ratios.items() if not 1 / VERY_FAR <= ratio <= VERY_FAR}
-    if wrong:
-        row, ratio = min(wrong.items())
-        raise UserError(
-            f"{table.path}, {_rows(wrong)}: compute is far from 6 N D ({ratio:.2g} times it in row {row}); are the "
-            "units FLOPs, parameters and tokens?"
-        )
-    odd = {row: ratio for row, ratio in ratios.items() if not 1 / FAR <= ratio <= FAR}
-    if odd:
-        low, high = min(odd.values()), max(odd.values())
-        findings.append(
-            Finding(
-                "units", "warning", f"Compute is {low:.2g} to {high:.2g} times 6 N D in {_rows(odd)}; check the units."
-            )
-        )

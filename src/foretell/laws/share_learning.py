@@ -124,7 +124,7 @@ class Prepared:
 
 def prepare(case: ShareCase) -> Prepared:
     """Forecast the loss once."""
-    return Prepared(case, None if case.losses is None else loss_at(case.losses, case.target.flops))
+    return Prepared(case, None if case.losses is None else loss_at(case.losses, case.target.flops, case.source))
 
 
 def choose(scores: Mapping[str, Mapping[str, Sequence[float]]], sources: Sequence[str]) -> str:
