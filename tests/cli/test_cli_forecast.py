@@ -103,7 +103,8 @@ def test_shares_and_sweeps_are_not_taken_for_losses_and_seeds(
     rows = [f"{1e17 * 3**i:.6g},{1e7 * 2**i},{1e8 * 2**i},{law(1e17 * 3**i) * k:.6f},{0.1 * i}" for i in range(6)
             for k in (1, 1.2)]  # fmt: skip
     (tmp_path / "a.csv").write_text("\n".join(["C,N,D,loss,gsm_acc", *rows]))
-    assert main(["forecast", str(tmp_path / "a.csv"), "--flops", "1e21", "--metric", "gsm_acc"]) == 2
-    assert "only losses" in " ".join(capsys.readouterr().err.split())
+    assert main(["forecast", str(tmp_path / "a.csv"), "--flops", "1e21", "--metric", "gsm_acc", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert 0.45 < record["low"] < record["value"] < record["high"] < 1 and "pass-rate" in record["law"]["name"]
     main(["forecast", str(tmp_path / "a.csv"), "--flops", "1e21"])
     assert "keep the best of each size" in capsys.readouterr().out

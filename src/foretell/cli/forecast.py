@@ -13,21 +13,25 @@ from foretell.cli.forecast_files import Made, check_free, register_forecast, wri
 from foretell.cli.forecast_options import check_options
 from foretell.cli.forecast_verify import verify
 from foretell.cli.output import out, print_findings
+from foretell.cli.pass_rates import forecast_counts
 from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json, write_atomic, write_json
 from foretell.core.tables import Table
+from foretell.laws.accuracy import forecast_share_table
 from foretell.laws.backtest_page import backtest_page
 from foretell.laws.curve_tables import is_curve_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
+from foretell.laws.passrate_table import is_count_table
 from foretell.laws.protocol import GAPS, gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.laws.runs import runs_of
+from foretell.laws.runs import is_share, runs_of
 from foretell.laws.sources import is_source, read_source
 
 USUAL_LEVEL = 0.9
+SHARES_ONLY = ("chance", "items")
 
 
 def forecast(arguments: argparse.Namespace) -> int:
@@ -52,6 +56,9 @@ def forecast(arguments: argparse.Namespace) -> int:
     if is_curve_table(table.columns):
         check_options("curves", arguments)
         return forecast_curves(table, arguments)
+    if is_count_table(table):
+        check_options("counts", arguments)
+        return forecast_counts(table, arguments)
     check_options("table", arguments)
     check_free(arguments)
     return _show(_from_table(path, table, arguments), arguments)
@@ -120,10 +127,20 @@ def _from_table(path: Path, table: Table, arguments: argparse.Namespace) -> Made
     if flops is None:
         raise UserError("--flops is missing: the compute to forecast for (or --params and --tokens).")
     runs = runs_of(table, arguments.metric, arguments.family)
+    level = USUAL_LEVEL if arguments.level is None else arguments.level
+    if is_share(runs.metric):
+        share = forecast_share_table(
+            table, runs, flops, family=arguments.family, level=level, chance=arguments.chance, items=arguments.items,
+            max_flops=arguments.max_flops,
+        )  # fmt: skip
+        return Made(share, path, len(share.observations), table=table, runs=runs)
+    for name in SHARES_ONLY:
+        if getattr(arguments, name) is not None:
+            raise UserError(f"--{name} is for accuracies and other shares; {runs.metric} is a loss.")
     made, count = forecast_runs(
         runs,
         flops,
-        level=USUAL_LEVEL if arguments.level is None else arguments.level,
+        level=level,
         max_flops=arguments.max_flops,
         params=arguments.params,
         tokens=arguments.tokens,

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from foretell.core.errors import UserError
 
-Kind = Literal["table", "curves", "folder", "verify", "backtest"]
+Kind = Literal["table", "counts", "curves", "folder", "verify", "backtest"]
 NAMES: dict[Kind, str] = {
     "table": "tables of runs",
+    "counts": "tables of samples per problem",
     "curves": "tables of training curves",
     "folder": "run directories",
     "verify": "foretell forecast verify",
@@ -20,14 +21,16 @@ NAMES: dict[Kind, str] = {
 }
 # What each option is for; given elsewhere it would do nothing, which is an error.
 MEANING: dict[str, tuple[Kind, ...]] = {
-    "flops": ("table", "folder"),
+    "flops": ("table", "counts", "folder"),
     "params": ("table",),
     "tokens": ("table", "curves"),
-    "metric": ("table", "curves"),
+    "metric": ("table", "counts", "curves"),
     "family": ("table",),
-    "max_flops": ("table",),
+    "max_flops": ("table", "counts"),
+    "chance": ("table",),
+    "items": ("table",),
     "schedule": ("curves",),
-    "level": ("table", "curves", "folder", "backtest"),
+    "level": ("table", "counts", "curves", "folder", "backtest"),
     "figure": ("table", "folder"),
     "page": ("table", "folder"),
     "register": ("table",),
@@ -37,7 +40,7 @@ MEANING: dict[str, tuple[Kind, ...]] = {
     "gaps": ("backtest",),
     "output": ("backtest",),
 }
-OF_THE_FORECAST = ("flops", "params", "tokens", "metric", "family", "max_flops", "level")
+OF_THE_FORECAST = ("flops", "params", "tokens", "metric", "family", "max_flops", "level", "chance", "items")
 SUFFIXES = {"figure": (".svg", ".png"), "page": (".html", ".htm"), "register": (".json",)}
 
 

@@ -35,6 +35,8 @@ FORECAST_EPILOG = """\
   foretell forecast runs.csv --flops 1e22                 columns: compute (or C), loss; params and tokens if known
   foretell forecast runs.csv --metric val_loss --flops 1e22 --json
   foretell forecast runs.csv --flops 1e21 --max-flops 1e19 as if the larger runs had not been trained
+  foretell forecast runs.csv --metric acc_hellaswag --flops 1e22   an accuracy, an error or a pass rate
+  foretell forecast counts.csv --flops 1e22               columns run, flops, problem, n_samples, n_correct: pass rates
   foretell forecast runs.csv --flops 1e22 --figure forecast.svg --page forecast.html
   foretell forecast runs.csv --flops 1e22 --register forecast.json
   foretell forecast verify forecast.json                  the seal: unchanged, since when, what it foretells
@@ -99,7 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     forecast = verbs.add_parser(
         "forecast",
-        help="forecast a loss from a table of runs or a run directory",
+        help="forecast a loss or an accuracy from smaller runs",
         epilog=FORECAST_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -114,6 +116,9 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("--max-flops", type=float, help="use runs up to this compute only, to test on the others")
     forecast.add_argument("--schedule", choices=["cosine", "linear", "wsd", "constant"], help="of that run, from a "
                           "table of curves: lr, step, tokens, loss (default cosine)")  # fmt: skip
+    forecast.add_argument("--chance", type=float, help="of an accuracy: its value by guessing (by the task's name "
+                          "where it is known)")  # fmt: skip
+    forecast.add_argument("--items", type=int, help="of an accuracy: how many questions it was measured on")
     forecast.add_argument("--level", type=float, help="of the interval (default 0.9, or the recipe's)")
     forecast.add_argument("--json", action="store_true", help="print one JSON object")
     forecast.add_argument("--figure", metavar="FILE", help="also draw it into this .svg or .png file")

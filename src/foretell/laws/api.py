@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from foretell.laws.accuracy import forecast_share_table
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.records import Forecast
-from foretell.laws.runs import runs_of
+from foretell.laws.runs import is_share, runs_of
 from foretell.laws.sources import read_source
 
 
@@ -23,7 +24,7 @@ def forecast(
     params: float | None = None,
     tokens: float | None = None,
 ) -> Forecast:
-    """Forecast the loss of a run of ``flops`` from smaller ones.
+    """Forecast the loss, or an accuracy or another share, of a run of ``flops`` from smaller ones.
 
     Args:
         runs: a CSV, TSV, JSONL or Parquet file, a folder of trainings or of TensorBoard files, a data frame, or rows
@@ -42,5 +43,8 @@ def forecast(
     Raises:
         UserError: naming the rows of a table that cannot be used, or the argument that is not accepted.
     """
-    found = runs_of(read_source(runs), metric, family)
+    table = read_source(runs)
+    found = runs_of(table, metric, family)
+    if is_share(found.metric):
+        return forecast_share_table(table, found, flops, family=family, level=level, max_flops=max_flops)
     return forecast_runs(found, flops, level=level, max_flops=max_flops, params=params, tokens=tokens)[0]

@@ -24,6 +24,8 @@ NUMBERS = ("flops", "params", "tokens", "unique_tokens")  # found under any head
 WHOLE = frozenset({"c", "n", "d", "size"})  # too short to be looked for under any heading
 HEADINGS = frozenset({"config", "summary", "hparams", "hyperparameters", "metrics"})
 RATES = frozenset({"throughput", "speed", "perf"})  # tokens under these may be tokens a second, totals are not
+SHARE_WORDS = frozenset({"acc", "accuracy", "error", "err", "top1", "top5"})
+SHARE_NAMES = ("pass_rate", "pass_at", "pass@")
 HELD_OUT = ("val", "valid", "validation", "heldout", "eval", "evaluation", "test", "dev")
 BITS_PER_BYTE_NAMES = ("bitsperbyte", "bpb")
 LOSSES = ("loss", *BITS_PER_BYTE_NAMES, "crossentropy", "celoss", "nll", "natspertoken")
@@ -88,7 +90,7 @@ def loss_columns(columns: Sequence[str]) -> list[str]:
 def is_share(metric: str) -> bool:
     """Whether a metric's name says that it is an accuracy or another share, not a loss."""
     words = re.split(r"[^a-z0-9]+", metric.lower())
-    return bool({"acc", "accuracy", "top1", "top5"} & set(words)) or "pass_rate" in metric.lower()
+    return bool(SHARE_WORDS & set(words)) or any(name in metric.lower() for name in SHARE_NAMES)
 
 
 def is_bits_per_byte(metric: str) -> bool:
