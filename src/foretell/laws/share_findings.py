@@ -83,8 +83,8 @@ def share_findings(
             Finding(
                 "two-stage",
                 "note",
-                f"{task.prior.loss_weight:.0%} of the forecast goes by way of {losses.metric}, foretold at {loss.median:.3f} "
-                f"({loss.low:.3f} to {loss.high:.3f}).",
+                f"{task.prior.loss_weight:.0%} of the forecast goes by way of {losses.metric}, foretold at "
+                f"{loss.median:.3f} ({loss.low:.3f} to {loss.high:.3f}).",
             )
         )
     return findings
