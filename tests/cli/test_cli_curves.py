@@ -31,7 +31,7 @@ def test_a_longer_run_is_forecast_from_curves(capsys: pytest.CaptureFixture[str]
         (
             [CURVES, "--tokens", "1e6", "--flops", "1e20"],
             2,
-            "and run directories, not for tables of training curves",
+            "run directories, not for tables of training curves",
         ),
         ([CURVES, "--tokens", "1e6", "--metric", "bleu"], 2, "and bleu"),
         ([CURVES, "--tokens", "1e6", "--schedule", "step"], 2, "invalid choice"),

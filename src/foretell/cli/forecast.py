@@ -20,6 +20,7 @@ from foretell.core.files import read_json, write_atomic, write_json
 from foretell.core.tables import Table
 from foretell.laws.accuracy import forecast_share_table
 from foretell.laws.backtest_page import backtest_page
+from foretell.laws.capability_protocol import capability_backtest, capability_page
 from foretell.laws.curve_tables import is_curve_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
@@ -86,13 +87,14 @@ def _show(made: Made, arguments: argparse.Namespace) -> int:
 
 def backtest(folder: Path, arguments: argparse.Namespace) -> int:
     """Forecast what the tables of a folder already know, and say how far off the forecasts were."""
-    gaps = _gaps(arguments.gaps)
-    record = gap_backtest(folder, gaps, USUAL_LEVEL if arguments.level is None else arguments.level)
+    gaps, level = _gaps(arguments.gaps), USUAL_LEVEL if arguments.level is None else arguments.level
+    record = gap_backtest(folder, gaps, level) | {"shares": capability_backtest(folder, gaps, level)}
+    page = f"{backtest_page(record)}\n## Accuracies and other shares\n\n{capability_page(record['shares'])}\n"
     if arguments.output is not None:
         target = Path(arguments.output)
         write_json(target / "backtest.json", record)
-        write_atomic(target / "backtest.md", backtest_page(record))
-    print(json.dumps(record, allow_nan=False) if arguments.json else backtest_page(record))
+        write_atomic(target / "backtest.md", page)
+    print(json.dumps(record, allow_nan=False) if arguments.json else page)
     return 0
 
 

@@ -89,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     plan = verbs.add_parser(
         "plan",
-        help="a recipe's plan and price, or with RUNS.csv a budget's best size and tokens",
+        help="a recipe's plan, or a budget's best size from RUNS.csv",
         **for_recipes,
         usage="foretell plan [RECIPE] [--SETTING VALUE ...]\n       foretell plan RUNS.csv --help",
     )

@@ -1,8 +1,8 @@
 """The accuracy of a run that nobody has trained yet, or another share, from small runs, with an interval.
 
 The law is -ln(share above chance) = (C / C0)^-b (OpenAI 2023, "GPT-4 Technical Report", section 3.2); the model around
-it is in :mod:`foretell.laws.share_model`. Where the runs have a loss too, a part of the forecast goes by way of the
-loss: the loss is forecast first, then the accuracy as a function of it (Gadre et al. 2024, arXiv 2403.08540).
+it is in :mod:`foretell.laws.share_model`. Where the runs have a loss too, a part of the forecast goes by way of it: the
+loss is forecast first, then the accuracy as a function of the loss (Gadre et al. 2024, arXiv 2403.08540).
 """
 
 from __future__ import annotations

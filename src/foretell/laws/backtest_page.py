@@ -17,8 +17,8 @@ and nothing else. Constants are cross-validated by source: a family is forecast 
 taught (`python -m foretell.laws.learn FOLDER`). Clean families are all that their sources call neither mis-tuned nor
 noisy nor checkpoints of a constant learning rate, one loss each; none is left out after the fact.
 
-Errors are relative to the outcome; *inside* is how many outcomes the {level:.0%} interval held; the interval score
-(Winkler's, of ln(loss)) is the width and {missed:.0f} times each miss, lower is better. *Bootstrap* is the usual
+Errors of losses are relative to the outcome; *inside* is how many outcomes the {level:.0%} interval held; the interval
+score (Winkler's, of ln(loss)) is the width and {missed:.0f} times each miss, lower is better. *Bootstrap* is the usual
 practice: a power law with offset fitted to the frontier, resampled.
 """
 SUMMARY = (

@@ -32,7 +32,10 @@ from foretell.laws.sizes import Sizes, Vector
 GAPS = (10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0)  # of a lesson's targets over its largest run
 STEP = 6.0  # factor of compute between one lesson of a family and the next
 NEAR = 1.6  # a frontier point within this factor of a gap stands for it
-START = Prior(relaxing=0.5, exponent=0.15, exponent_factor=1.5, offset_share_factor=1.3, kappa=0.06)
+# Transitions are for ladders below the scale of these families, none of which shows one that its slopes do not.
+START = Prior(
+    relaxing=0.5, exponent=0.15, exponent_factor=1.5, offset_share_factor=1.3, kappa=0.06, transition_small=0.0
+)
 SEARCHED: dict[str, tuple[float, ...]] = {
     "floor": (0.03, 0.034, 0.037, 0.041),
     "rate": (0.18, 0.25, 0.35),

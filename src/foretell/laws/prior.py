@@ -43,7 +43,7 @@ class Prior:
     kappa: float = 0.1
     kappa_factor: float = 2.3
     ell: float = 4.0
-    transition_small: float = 0.3  # probability at and below TRANSITION_SMALL_FLOPS
+    transition_small: float = 0.3  # probability at and below TRANSITION_SMALL_FLOPS; 0 for none at all
     transition_large: float = 0.04  # at and above TRANSITION_LARGE_FLOPS
     transition_strength: float = 0.6  # scale of the half-normal u
     relaxing: float = 0.0  # probability of the law whose slope relaxes, see foretell.laws.power_laws; its s, e and r:
@@ -57,6 +57,8 @@ class Prior:
 
 def transition_probability(top_flops: float, prior: Prior) -> float:
     """Prior probability of a steepening transition near or above the largest rung: less at larger compute."""
+    if not prior.transition_small:
+        return 0.0
     reach = math.log(TRANSITION_LARGE_FLOPS / TRANSITION_SMALL_FLOPS)
     position = min(max(math.log(top_flops / TRANSITION_SMALL_FLOPS) / reach, 0.0), 1.0)
     return float(prior.transition_small * (prior.transition_large / prior.transition_small) ** position)

@@ -89,7 +89,7 @@ class SharePosterior:
     Attributes:
         floor, ceiling: of the share.
         top, slope, curvature: h and dh/dx at the largest run, and how fast the slope falls along x.
-        level: h at the reference compute.
+        level, slope_there: h and dh/dx at the reference compute.
         noise, drift: of a measured share, and of the slope relative to itself.
         memory: of the drift.
     """
@@ -100,6 +100,7 @@ class SharePosterior:
     slope: Vector
     curvature: Vector
     level: Vector
+    slope_there: Vector
     noise: Vector
     drift: Vector
     memory: float
@@ -160,6 +161,7 @@ class _Grid:
     curvature: Vector
     top: Vector
     reference: Vector
+    slope_there: Vector
     scales: Matrix
     log_weight: Matrix
 
@@ -175,7 +177,7 @@ def _floors(points: Points, chance: float | None, prior: SharePrior) -> tuple[Ve
 
 def _grid(
     points: Points, tops: Vector, chance: float | None, prior: SharePrior, task: TaskPrior | None,
-    curvatures: Sequence[float], scales: Matrix,
+    curvatures: Sequence[float], scales: Matrix, *, along_compute: bool,
 ) -> _Grid:  # fmt: skip
     """Log posterior of every shape (columns) under every noise and drift (rows)."""
     floors, floor_weights = _floors(points, chance, prior)
@@ -188,9 +190,13 @@ def _grid(
     grid = np.array(list(itertools.product(range(len(floors)), range(len(ceilings)), slopes, curvatures, tops)))
     floor_index, ceiling_index = grid[:, 0].astype(int), grid[:, 1].astype(int)
     floor, ceiling = floors[floor_index], ceilings[ceiling_index]
-    slope, curvature, top = grid[:, 2], grid[:, 3], grid[:, 4]
+    curvature, top = grid[:, 3], grid[:, 4]
+    # levels and slopes are believed at the reference, along compute; a curve along the loss bends in another way
+    bend = curvature if along_compute else np.full_like(curvature, np.mean(prior.curvatures))
+    beyond = float(np.clip(math.log(REFERENCE_FLOPS) - points.x[-1], -FARTHEST, FARTHEST))
+    slope = grid[:, 2] * np.exp(bend * beyond)
     shape = top[:, None], slope[:, None], curvature[:, None]
-    reference = curve(*shape, np.array([[math.log(REFERENCE_FLOPS) - points.x[-1]]]))[:, 0]
+    reference = curve(top[:, None], slope[:, None], bend[:, None], np.array([[beyond]]))[:, 0]
     centre, spread = (task.level, prior.task_level_spread) if task else (prior.level, prior.level_spread)
     density = np.exp(-0.5 * ((reference - centre) / spread) ** 2) / (spread * math.sqrt(2 * math.pi))
     weights = floor_weights[floor_index] + ceiling_weights[ceiling_index]
@@ -205,7 +211,7 @@ def _grid(
     for row, (noise, drift) in enumerate(scales):
         variance = noise**2 + points.sampling**2 + drift**2 * drifts
         log_weight[row] = weights - 0.5 * (squares / variance + np.log(variance)).sum(axis=1)
-    return _Grid(floor, ceiling, slope, curvature, top, reference, scales, log_weight)
+    return _Grid(floor, ceiling, slope, curvature, top, reference, grid[:, 2], scales, log_weight)
 
 
 def infer_share(
@@ -219,12 +225,12 @@ def infer_share(
         chance: share of right answers by guessing, ``None`` where it is not known.
         prior: learned constants.
         task: what is known of this task from other sources.
-        curvatures: equally likely, instead of the prior's.
+        curvatures: equally likely, instead of the prior's, where x stands for the loss and not for compute itself.
     """
     bends = prior.curvatures if curvatures is None else curvatures
     coarse = np.linspace(LOWEST_LEVEL, HIGHEST_LEVEL, LEVELS)
     wide = np.array([[COARSE_NOISE * prior.noise, prior.drift]])
-    found = _grid(points, coarse, chance, prior, task, bends, wide)
+    found = _grid(points, coarse, chance, prior, task, bends, wide, along_compute=curvatures is None)
     weight = np.exp(found.log_weight[0] - found.log_weight.max())
     mass = np.array([weight[found.top == top].sum() for top in coarse])
     likely = np.flatnonzero(mass > NEGLIGIBLE * mass.max())
@@ -232,7 +238,8 @@ def infer_share(
     noises = lognormal_points(prior.noise, prior.noise_factor, SCALES)
     drifts = lognormal_points(prior.drift, prior.drift_factor, SCALES)
     scales = np.array(list(itertools.product(noises, drifts)))
-    found = _grid(points, np.linspace(low, high, LEVELS), chance, prior, task, bends, scales)
+    tops = np.linspace(low, high, LEVELS)
+    found = _grid(points, tops, chance, prior, task, bends, scales, along_compute=curvatures is None)
 
     weight = np.exp(found.log_weight - found.log_weight.max())
     cumulative = np.cumsum(weight.ravel())
@@ -241,5 +248,5 @@ def infer_share(
     noise, drift = found.scales[scale].T
     return SharePosterior(
         found.floor[shape], found.ceiling[shape], found.top[shape], found.slope[shape], found.curvature[shape],
-        found.reference[shape], noise, drift, prior.memory,
+        found.reference[shape], found.slope_there[shape], noise, drift, prior.memory,
     )  # fmt: skip

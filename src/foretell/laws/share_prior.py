@@ -50,7 +50,7 @@ class SharePrior:
 
     Attributes:
         level, level_spread: of h at the reference compute over all tasks, mean and standard deviation.
-        slope, slope_factor: of h per unit of ln(compute).
+        slope, slope_factor: of h per unit of ln(compute), at the reference compute.
         task_level_spread, task_slope_factor: the same around a known task's own values.
         outlier: probability that the level has nothing to do with other sources.
         noise, noise_factor: standard deviation of a measured share about its curve.
@@ -80,7 +80,7 @@ class SharePrior:
     chance_spread: float = 0.02
     curvatures: tuple[float, ...] = (0.0, 0.06)
     loss_curvatures: tuple[float, ...] = (-0.12,)
-    loss_weight: float = 0.5
+    loss_weight: float = 0.3
     ceilings: tuple[tuple[float, float], ...] = ((1.0, 0.0), (0.85, -1.5))
     points: int = 7
     tasks: dict[str, TaskPrior] = field(default_factory=dict)
