@@ -177,7 +177,10 @@ def test_the_outcome_is_taken_from_the_table_once_it_is_there(table: Path, seale
         (["TABLE", "--flops", "1e21", "--page", "a.txt"], "--page is 'a.txt'; a file that ends in .html or .htm"),
         (["TABLE", "--flops", "1e21", "--register", "a"], "--register is 'a'; a file that ends in .json"),
         (["TABLE", "--flops", "1e21", "--anyway"], "without --register it does nothing"),
-        (["verify", "SEAL", "--flops", "1e21"], "--flops is for tables of runs and run directories, not for"),
+        (
+            ["verify", "SEAL", "--flops", "1e21"],
+            "--flops is for tables of runs, tables of samples per problem and run directories, not for",
+        ),
         (["verify", "SEAL", "--level", "0.5"], "--level is for"),
         (["verify", "SEAL", "--figure", "a.svg"], "--figure is for"),
         (["verify", "SEAL", "--outcome", "2", "--table", "TABLE"], "give one of them"),

@@ -14,7 +14,7 @@ from foretell.core.errors import UserError
 from foretell.core.files import sha256_file
 from foretell.laws.records import Finding, Forecast, Observation
 from foretell.laws.registered_source import outcome_among, source_hash, source_of
-from foretell.laws.registry import load_registered, register, registered_forecast
+from foretell.laws.registry import load_registered, register, registered_forecast, score
 from foretell.laws.run_records import Run
 
 
@@ -86,3 +86,12 @@ def test_any_forecast_comes_out_of_its_seal_as_it_went_in(forecast: Forecast, co
         assert load_registered(path) == written
         assert registered_forecast(written) == forecast and written["context"] == context
         assert all(math.isfinite(run.flops) for run in registered_forecast(written).observations)
+
+
+def test_a_share_is_scored_in_points_and_may_be_0(tmp_path: Path) -> None:
+    made = Forecast({}, 1e21, 0.5, 0.0, 0.6, metric="arc_acc", rungs=[{"flops": 1e19}])
+    registered = register(tmp_path / "seal.json", made, {})
+    assert "50.0 points below the forecast of 0.500" in score(registered, 0.0, {})["sentence"]
+    for outcome in (1.1, -0.1, math.nan):
+        with pytest.raises(UserError, match="a share from 0 to 1"):
+            score(registered, outcome, {})

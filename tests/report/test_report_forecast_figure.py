@@ -114,8 +114,23 @@ def test_a_share_has_an_axis_from_0_to_1() -> None:
     zero = ShownRun(Run(9, "", "", 1e18, None, None, 0.0), "used")
     record = dataclasses.replace(record, runs=(*record.runs, zero))
     limits = limits_of(record)
-    assert limits.loss[0] == 0 and 0.98 < limits.loss[1] <= 1.02
-    assert "arc_acc" in forecast_svg(record)
+    assert limits.loss[0] == 0 and 0.98 < limits.loss[1] <= 1.05
+    svg = forecast_svg(record)
+    assert "arc_acc" in svg and {"0", "0.2", "0.4", "0.6", "0.8", "1"} <= set(re.findall(r">([^<>]*)</text>", svg))
+
+
+def test_the_figures_of_the_target_stand_where_the_law_leaves_room() -> None:
+    for values, above in (([0.8, 0.6, 0.5], False), ([0.1, 0.2, 0.4], True)):
+        record = plain_record("arc_acc", values)
+        made = record.forecast
+        if above:  # the made-up law ends at half of the last value; let it end above
+            band = made.band | {name: [*made.band[name][:-1], 0.5] for name in ("low", "median", "high")}
+            made = dataclasses.replace(made, band=band, median=0.5, low=0.5, high=0.5)
+        svg = forecast_svg(dataclasses.replace(record, forecast=made))
+        bar = re.search(r'"M ([\d.]+) ([\d.]+) \nL \1 ([\d.]+)[^>]*stroke: var\(--figure-law\)', svg)
+        place = re.search(r'<text [^>]*?y="([\d.]+)"[^>]*>\d.\d+  \(', svg)
+        assert place is not None and bar is not None
+        assert (float(place[1]) < min(float(bar[2]), float(bar[3]))) is above
 
 
 def test_any_name_of_a_metric_is_a_label_and_the_file_is_xml(tmp_path: Path) -> None:

@@ -52,7 +52,8 @@ def check_options(kind: Kind, arguments: argparse.Namespace) -> None:
     """
     for name in _given(arguments):
         if kind not in MEANING[name]:
-            meant = " and ".join(NAMES[other] for other in MEANING[name])
+            *others, last = (NAMES[other] for other in MEANING[name])
+            meant = f"{', '.join(others)} and {last}" if others else last
             raise UserError(f"{_option(name)} is for {meant}, not for {NAMES[kind]} ({' '.join(arguments.runs)}).")
     for name, suffixes in SUFFIXES.items():
         path = getattr(arguments, name)

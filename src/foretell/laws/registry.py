@@ -108,6 +108,8 @@ def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: M
     error = outcome_loss / forecast.median - 1
     place = "inside" if inside else "below" if outcome_loss < forecast.low else "above"
     refused = " The ladder had been refused beforehand." if forecast.refused else ""
+    share = is_share(forecast.metric)
+    off = f"{100 * abs(outcome_loss - forecast.median):.1f} points" if share else f"{100 * abs(error):.1f} %"
     named = " " not in forecast.metric  # the name of a column, not a unit in words
     reached = (
         f"'s {forecast.metric} is {outcome_loss:.3f}" if named else f" reached {outcome_loss:.3f} {forecast.metric}"
@@ -125,7 +127,7 @@ def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: M
         "context": _without_non_finite(dict(outcome_context)),
         "sentence": (
             f"The target{reached}, {place} the {100 * forecast.level:.0f} % interval from {forecast.low:.3f} to "
-            f"{forecast.high:.3f} and {100 * abs(error):.1f} % "
+            f"{forecast.high:.3f} and {off} "
             f"{'below' if error < 0 else 'above'} the forecast of {forecast.median:.3f}.{refused}"
         ),
     }

@@ -27,6 +27,7 @@ WIDE = (540, 340)
 NARROW = (290, 300)
 ENTRIES = 3  # of the legend besides those of runs: the points, the law, its band
 ABOVE = 0.6  # of the height of what was used and foretold: runs further above it leave the axis
+FOR_WORDS = 0.13  # of the height, kept free for the target's figures
 MANY = 1500  # runs beyond which those that would cover each other are drawn once
 GRID = 2.0  # points of the page within which they do
 FEW_DECADES = 1.5  # of compute, below which ticks stand between powers of ten
@@ -113,13 +114,19 @@ def limits_of(record: ForecastRecord) -> Limits:
     shown = [value for value in values if value <= highest]
     bottom, top = min([bottom, *shown]), max([top, *shown])
     room = (top - bottom) or 0.1
-    low, high = back(bottom - 0.13 * room), back(top + 0.05 * room)
+    below, above = (0.05, FOR_WORDS) if _rises(made) else (FOR_WORDS, 0.05)
+    low, high = back(bottom - below * room), back(top + above * room)
     if share:
-        low, high = max(low, 0.0), min(high, 1.02)
+        low, high = max(low, 0.0), min(high, 1 + above)
     smallest = min([made.band["flops"][0], *(run.flops for run in runs)])
     largest = max([made.target_flops, *(run.flops for run in runs)])
     margin = (largest / smallest) ** 0.03
     return Limits((smallest / margin, largest * margin**1.5), (low, high), len(values) - len(shown))
+
+
+def _rises(made: Forecast) -> bool:
+    """Whether more compute makes the metric larger, as of an accuracy."""
+    return made.band["median"][-1] > made.band["median"][0]
 
 
 def _draw(axes: Axes, record: ForecastRecord) -> None:
@@ -170,17 +177,19 @@ def _law(axes: Axes, made: Forecast) -> None:
 
 
 def _target(axes: Axes, made: Forecast) -> None:
-    """The interval at the target, dashed where the forecast is refused, with its figures beneath."""
+    """The interval at the target, dashed where the forecast is refused, its figures where the law leaves room."""
     axes.axvline(made.target_flops, color=INK, linewidth=0.8, linestyle=(0, (2, 3)))
     # a target whose shape costs loss lies above the band of the best shape, so this is drawn by itself
     axes.plot([made.target_flops] * 2, [made.low, made.high], color=LAW, linewidth=1.8,
               linestyle=(0, (2, 2)) if made.refused else "-")  # fmt: skip
     axes.plot([made.target_flops] * 2, [made.low, made.high], "_", markersize=9, markeredgewidth=1.8, color=LAW)
     axes.plot([made.target_flops], [made.median], "o", markersize=6, color=LAW, markeredgecolor=PAPER)
+    rising = _rises(made)
     words = f"{loss(made.median)}  ({loss(made.low)} to {loss(made.high)})"
     axes.annotate(
-        f"refused: {words}" if made.refused else words, (made.target_flops, made.low), xytext=(-4, -5),
-        textcoords="offset points", ha="right", va="top", fontsize=10.5,
+        f"refused: {words}" if made.refused else words, (made.target_flops, made.high if rising else made.low),
+        xytext=(-4, 5 if rising else -5),
+        textcoords="offset points", ha="right", va="bottom" if rising else "top", fontsize=10.5,
         bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.5},
     )  # fmt: skip
 
@@ -191,7 +200,7 @@ def _ticks(axes: Axes, limits: Limits) -> None:
     axes.xaxis.set_major_locator(LogLocator(base=10, subs=between, numticks=7))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: compute_label(value)))
     low, high = limits.loss
-    evenly = low <= 0 or high / low < FEW_TIMES
+    evenly = axes.get_yscale() == "linear" or high / low < FEW_TIMES
     locator: Locator = MaxNLocator(6, steps=[1, 2, 5, 10]) if evenly else LogLocator(base=10, subs=(1.0, 2.0, 5.0))
     axes.yaxis.set_major_locator(locator)
     axes.yaxis.set_minor_locator(NullLocator())

@@ -10,7 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from foretell.core.files import write_atomic
-from foretell.laws.records import Finding
+from foretell.laws.columns import is_share
+from foretell.laws.records import Finding, Forecast
 from foretell.report.forecast_figure import NARROW, WIDE, forecast_svg, limits_of
 from foretell.report.forecast_record import ForecastRecord
 from foretell.report.summary import Tile
@@ -83,7 +84,7 @@ def tiles(record: ForecastRecord) -> list[Tile]:
     return [
         Tile("forecast", loss(made.median), made.metric),
         Tile(f"{100 * made.level:g} % interval", f"{loss(made.low)} to {loss(made.high)}",
-             f"{_off(made.low, made.median)} to {_off(made.high, made.median)} of the forecast"),
+             f"{_off(made, made.low)} to {_off(made, made.high)} about the forecast"),
         Tile("training compute", scientific(made.target_flops), "FLOPs"),
         Tile("distance", f"{times(made.target_flops / largest)} times", "the compute of the largest point fitted"),
         Tile("runs", f"{used:,} of {read:,}", "used"),
@@ -91,8 +92,11 @@ def tiles(record: ForecastRecord) -> list[Tile]:
     ]  # fmt: skip
 
 
-def _off(value: float, median: float) -> str:
-    return f"{100 * (value / median - 1):+.1f} %"
+def _off(made: Forecast, value: float) -> str:
+    """How far a value lies from the forecast: of a loss in per cent of it, of a share in points."""
+    if is_share(made.metric):
+        return f"{100 * (value - made.median):+.1f} points"
+    return f"{100 * (value / made.median - 1):+.1f} %"
 
 
 def _warned(findings: tuple[Finding, ...]) -> str:
@@ -138,7 +142,7 @@ def points_table(record: ForecastRecord) -> Table:
             Cell(str(rung["seeds"])),
             Cell(loss(rung["mean_loss"])),
             cell(rung["standard_error"], plain),
-            Cell(f"{100 * rung['residual']:+.2f} %"),
+            Cell(f"{100 * rung['residual']:+.2f} {'points' if is_share(made.metric) else '%'}"),
         ]
         for rung in made.rungs
     ]
