@@ -15,7 +15,7 @@ from foretell.core.files import sha256_file
 from foretell.laws.records import Finding, Forecast, Observation
 from foretell.laws.registered_source import outcome_among, source_hash, source_of
 from foretell.laws.registry import load_registered, register, registered_forecast, score
-from foretell.laws.run_records import Run
+from foretell.laws.tables.run_records import Run
 
 
 def run(flops: float, value: float, params: float | None = None, tokens: float | None = None, row: int = 2) -> Run:

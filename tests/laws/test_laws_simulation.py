@@ -10,11 +10,11 @@ import pytest
 from scipy.optimize import least_squares
 
 from foretell.core.errors import UserError
-from foretell.laws.chinchilla import fit_law
+from foretell.laws.backtests.protocol import FEWEST_RUNS, gap_cases
 from foretell.laws.forecast import as_observation, forecast_runs
-from foretell.laws.protocol import FEWEST_RUNS, gap_cases
-from foretell.laws.runs import Run, Runs
 from foretell.laws.shape import smooth_frontier
+from foretell.laws.sizing.chinchilla import fit_law
+from foretell.laws.tables.runs import Run, Runs
 
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
 GAPS = (10.0, 30.0, 100.0, 300.0)

@@ -10,7 +10,7 @@ import numpy as np
 from foretell.core.tables import read_records
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.records import Finding, Forecast, Observation
-from foretell.laws.runs import Run, runs_of
+from foretell.laws.tables.runs import Run, runs_of
 from foretell.report.forecast_record import ForecastRecord, ShownRun, record_of_table
 
 CONTEXT: dict[str, Any] = {

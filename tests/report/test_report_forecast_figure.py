@@ -17,7 +17,7 @@ from matplotlib.colors import to_rgb
 from table_forecast import plain_record, png_pixels, real_record, rows
 
 from foretell.core.errors import UserError
-from foretell.laws.runs import Run
+from foretell.laws.tables.runs import Run
 from foretell.report.drawing import BOTTOM, LAW, LEGEND_ROW, LIGHT, OUTCOME, RUNG
 from foretell.report.forecast_figure import (
     NARROW,

@@ -12,7 +12,7 @@ from table_forecast import CONTEXT, plain_record, real_record
 
 from foretell.core.errors import UserError
 from foretell.laws.records import Finding
-from foretell.laws.runs import Run
+from foretell.laws.tables.runs import Run
 from foretell.report.forecast_page import RUNS_LISTED, laws, render_forecast, write_forecast_page
 from foretell.report.forecast_record import ShownRun, record_of_folder
 

@@ -8,8 +8,8 @@ import json
 from foretell.cli.output import out
 from foretell.core.errors import UserError
 from foretell.core.tables import Table
-from foretell.laws.annealing import fit_curves
-from foretell.laws.curve_tables import curves_of, schedule_rates, warmup_of
+from foretell.laws.training_curves.annealing import fit_curves
+from foretell.laws.training_curves.curve_tables import curves_of, schedule_rates, warmup_of
 
 
 def forecast_curves(table: Table, arguments: argparse.Namespace) -> int:

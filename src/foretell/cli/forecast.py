@@ -18,18 +18,18 @@ from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json, write_atomic, write_json
 from foretell.core.tables import Table
-from foretell.laws.accuracy import forecast_share_table
-from foretell.laws.backtest_page import backtest_page
-from foretell.laws.capability_protocol import capability_backtest, capability_page
-from foretell.laws.curve_tables import is_curve_table
+from foretell.laws.backtests.backtest_page import backtest_page
+from foretell.laws.backtests.protocol import GAPS, gap_backtest
+from foretell.laws.capability.accuracy import forecast_share_table
+from foretell.laws.capability.capability_protocol import capability_backtest, capability_page
+from foretell.laws.capability.passrate_table import is_count_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
-from foretell.laws.passrate_table import is_count_table
-from foretell.laws.protocol import GAPS, gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.laws.runs import is_share, runs_of
-from foretell.laws.sources import is_source, read_source
+from foretell.laws.tables.runs import is_share, runs_of
+from foretell.laws.tables.sources import is_source, read_source
+from foretell.laws.training_curves.curve_tables import is_curve_table
 
 USUAL_LEVEL = 0.9
 SHARES_ONLY = ("chance", "items")

@@ -17,7 +17,7 @@ from foretell.core.tables import Table
 from foretell.laws.records import Forecast
 from foretell.laws.registered_source import source_of
 from foretell.laws.registry import register
-from foretell.laws.runs import Runs
+from foretell.laws.tables.runs import Runs
 
 if TYPE_CHECKING:
     from foretell.report.forecast_record import ForecastRecord

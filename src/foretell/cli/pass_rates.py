@@ -8,15 +8,15 @@ import json
 from foretell.cli.output import out, print_findings
 from foretell.core.errors import UserError
 from foretell.core.tables import Table
-from foretell.laws.passrate import forecast_pass_rates
-from foretell.laws.passrate_table import counts_of
+from foretell.laws.capability.passrate import forecast_pass_rates
+from foretell.laws.capability.passrate_table import counts_of
 
 
 def forecast_counts(table: Table, arguments: argparse.Namespace) -> int:
     """Forecast the pass rates and print them.
 
     Raises:
-        UserError: where ``--flops`` is missing, and as :func:`foretell.laws.passrate_table.counts_of`.
+        UserError: where ``--flops`` is missing, and as :func:`foretell.laws.capability.passrate_table.counts_of`.
     """
     if arguments.flops is None:
         raise UserError("--flops is missing: the compute to forecast for.")

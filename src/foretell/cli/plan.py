@@ -14,11 +14,11 @@ from foretell.cli.output import out, print_findings
 from foretell.core.budget import Budget, budget_of
 from foretell.core.errors import UserError
 from foretell.core.tables import read_table
-from foretell.laws.chinchilla import EXTRAPOLATION_EVIDENCE, Form, LossLaw, fit_law
-from foretell.laws.plan import HURTS, INFERENCE_VOLUMES, Data, Interval, Plan, make_plan
 from foretell.laws.records import Finding
-from foretell.laws.repeated_runs import unique_tokens_of
-from foretell.laws.runs import is_share, quantity, runs_of
+from foretell.laws.sizing.chinchilla import EXTRAPOLATION_EVIDENCE, Form, LossLaw, fit_law
+from foretell.laws.sizing.plan import HURTS, INFERENCE_VOLUMES, Data, Interval, Plan, make_plan
+from foretell.laws.tables.repeated_runs import unique_tokens_of
+from foretell.laws.tables.runs import is_share, quantity, runs_of
 
 REPEATED = 1.01  # epochs from which a run counts as one that read tokens twice
 

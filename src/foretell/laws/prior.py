@@ -1,7 +1,8 @@
 """What is believed about a ladder before it is seen; the one home of the constants that calibration sets.
 
 Ladders below the scale of every public family have constants of their own (:class:`Prior`'s defaults); above it they
-are learned from public families (:func:`public_prior`, the file learned.json, written by :mod:`foretell.laws.learn`).
+are learned from public families (:func:`public_prior`, the file learned.json, written by
+:mod:`foretell.laws.backtests.learn`).
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ class Prior:
     """What is believed before a ladder is seen. Factors are one standard deviation of a log-normal.
 
     The defaults are those of ladders below :data:`PUBLIC_FLOPS`, where the relaxing slope has not been tested:
-    ``kappa``, ``ell`` and ``offset_share`` are calibrated on public families: ``python -m foretell.laws.backtest FOLDER
-    --calibrate`` shows that moving them gains next to nothing. The transition's probability at small compute and its
-    strength rest on the project's own measured ladders, one of which had one; docs/forecast.md has both tables.
+    ``kappa``, ``ell`` and ``offset_share`` are calibrated on public families: ``python -m
+    foretell.laws.backtests.backtest FOLDER --calibrate`` shows that moving them gains next to nothing. The transition's
+    probability at small compute and its strength rest on the project's own measured ladders, one of which had one;
+    docs/ladder.md has both tables.
     """
 
     exponent: float = 0.12

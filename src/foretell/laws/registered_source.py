@@ -11,12 +11,12 @@ from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.core.files import content_hash, sha256_file, storage_errors
-from foretell.laws.columns import is_share
 from foretell.laws.forecast import as_observation
 from foretell.laws.records import Observation
 from foretell.laws.registry import registered_forecast
-from foretell.laws.run_folders import LOG, RECIPE, RESULT, SETTINGS
-from foretell.laws.runs import Run, read_runs
+from foretell.laws.tables.columns import is_share
+from foretell.laws.tables.run_folders import LOG, RECIPE, RESULT, SETTINGS
+from foretell.laws.tables.runs import Run, read_runs
 
 NEAR = 1.1  # an outcome has the forecast's compute, or up to so many times it
 ROUNDING = 1e-3  # and may have fallen short of it by this share: budgets are rounded to whole steps

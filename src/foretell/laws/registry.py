@@ -12,8 +12,8 @@ from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.core.files import content_hash, read_json, storage_errors, write_json
-from foretell.laws.columns import is_share
 from foretell.laws.records import Forecast
+from foretell.laws.tables.columns import is_share
 
 KIND = "foretell forecast registration"
 VERSION = 1

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
-from foretell.laws.columns import is_share
 from foretell.laws.records import Forecast
-from foretell.laws.runs import Run
+from foretell.laws.tables.columns import is_share
+from foretell.laws.tables.runs import Run
 from foretell.report.drawing import INK, LAW, OUTCOME, PAPER, RUNG, inline_svg, legend_above, widen_left, write_figure
 from foretell.report.forecast_record import ForecastRecord
 from foretell.report.wording import loss, one_line, plural, power_of_ten, scientific

@@ -10,8 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from foretell.core.files import write_atomic
-from foretell.laws.columns import is_share
 from foretell.laws.records import Finding, Forecast
+from foretell.laws.tables.columns import is_share
 from foretell.report.forecast_figure import NARROW, WIDE, forecast_svg, limits_of
 from foretell.report.forecast_record import ForecastRecord
 from foretell.report.summary import Tile

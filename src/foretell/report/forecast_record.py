@@ -10,7 +10,7 @@ from typing import Any, Literal
 from foretell.core.tables import Table
 from foretell.laws.forecast import as_observation
 from foretell.laws.records import Forecast
-from foretell.laws.runs import Run, Runs
+from foretell.laws.tables.runs import Run, Runs
 
 Use = Literal["used", "far from the frontier", "kept back"]
 # Rows that other forecasts are made from; there may be thousands, and nothing is wrong with them.

@@ -7,8 +7,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from foretell.laws.chinchilla import LossLaw
-from foretell.laws.plan import Plan
+from foretell.laws.sizing.chinchilla import LossLaw
+from foretell.laws.sizing.plan import Plan
 from foretell.report.drawing import LAW, OUTCOME, PAPER, RUNG, write_figure
 from foretell.report.wording import bits, count, short
 
