@@ -38,7 +38,9 @@ def test_clean_ladders_are_never_refused():
 
 def test_at_large_compute_the_note_on_small_scale_is_absent():
     flops = [size * 1e7 for size in FLOPS]
-    assert found(forecast(ladder(flops, constants=(85.0, 0.09, 0.5)), 1e20)) == {}
+    made = forecast(ladder(flops, constants=(85.0, 0.09, 0.5)), 1e20)
+    assert found(made) == {"track-record": "note"}
+    assert "33 times beyond the largest run" in sentence(made, "track-record")
 
 
 def test_slopes_that_rise_are_warned_of_and_then_refused():

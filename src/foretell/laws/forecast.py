@@ -190,7 +190,7 @@ def _choice(ladder: Ladder, sizes: Sizes, count: int) -> Iterator[Finding]:
             f"The law is fitted to {len(sizes.flops)} points of {span}, averages over {len(ladder.used)} of {count} "
             "runs corrected for their tokens per parameter"
             + (
-                f"; {far} lie more than {100 * NEAR_LOSS:.0f} % above the frontier or far from its shape."
+                f"; left out: {far} more than {100 * NEAR_LOSS:.0f} % above the frontier or far from its shape."
                 if far
                 else "."
             )
@@ -208,7 +208,9 @@ def _choice(ladder: Ladder, sizes: Sizes, count: int) -> Iterator[Finding]:
 
 def _below(every: Sizes, kept: Sizes) -> str:
     count = len(every.flops) - len(kept.flops)
-    return f" {count} smaller ones bend the law more than they support it and are left out." if count else ""
+    if count == 1:
+        return " A smaller one is left out: it bends the law more than it supports it."
+    return f" {count} smaller ones are left out: they bend the law more than they support it." if count else ""
 
 
 def _sweep(ladder: Ladder) -> Iterator[Finding]:

@@ -32,10 +32,13 @@ from foretell.laws.sizes import Sizes, Vector
 GAPS = (10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0)  # of a lesson's targets over its largest run
 STEP = 6.0  # factor of compute between one lesson of a family and the next
 NEAR = 1.6  # a frontier point within this factor of a gap stands for it
-# Transitions are for ladders below the scale of these families, none of which shows one that its slopes do not.
+# Transitions are for ladders below the scale of these families, none of which shows one that its slopes do not. How
+# far to doubt a law (kappa and the factors) is not searched: so few families reward too little doubt. It is set so
+# that nine of ten families drawn from fits to one source are held by what the others teach (test_laws_simulation.py).
 START = Prior(
-    relaxing=0.5, exponent=0.15, exponent_factor=1.5, offset_share_factor=1.3, kappa=0.06, transition_small=0.0
-)
+    relaxing=0.5, exponent=0.15, exponent_factor=1.5, offset_share_factor=1.4, floor_factor=1.35, kappa=0.08,
+    transition_small=0.0,
+)  # fmt: skip
 SEARCHED: dict[str, tuple[float, ...]] = {
     "floor": (0.03, 0.034, 0.037, 0.041),
     "rate": (0.18, 0.25, 0.35),
@@ -43,9 +46,6 @@ SEARCHED: dict[str, tuple[float, ...]] = {
     "exponent": (0.12, 0.15, 0.18),
     "offset_share": (0.5, 0.55, 0.6, 0.65),
     "relaxing": (0.35, 0.5, 0.65),
-    "kappa": (0.04, 0.06, 0.08),
-    "floor_factor": (1.1, 1.2, 1.35),
-    "offset_share_factor": (1.2, 1.3, 1.45),
 }
 GAIN = 0.02  # of the mean log score, below which a constant stays where it is: sources are few
 LEAST_SCORE = 0.0  # a miss counts for no worse, or one odd family would decide every constant
