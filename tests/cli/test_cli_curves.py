@@ -28,7 +28,11 @@ def test_a_longer_run_is_forecast_from_curves(capsys: pytest.CaptureFixture[str]
     [
         ([CURVES], 2, "--tokens is needed"),
         ([CURVES, "--tokens", "-5"], 2, "--tokens is needed"),
-        ([CURVES, "--tokens", "1e6", "--flops", "1e20"], 2, "--flops is for tables of finished runs"),
+        (
+            [CURVES, "--tokens", "1e6", "--flops", "1e20"],
+            2,
+            "run directories, not for tables of training curves",
+        ),
         ([CURVES, "--tokens", "1e6", "--metric", "bleu"], 2, "and bleu"),
         ([CURVES, "--tokens", "1e6", "--schedule", "step"], 2, "invalid choice"),
         ([CURVES, "--tokens", "1e9"], 3, "up to 30 times"),

@@ -35,7 +35,7 @@ def test_json_has_the_plan(capsys: pytest.CaptureFixture[str]) -> None:
 def test_text_and_figure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     figure = tmp_path / "plan.svg"
     options = ["--hardware", "h100", "--count", "64", "--hours", "240", "--price-per-hour", "2.5",
-               "--inference-tokens", "2T", "--svg", str(figure)]  # fmt: skip
+               "--inference-tokens", "2T", "--figure", str(figure)]  # fmt: skip
     assert main(["plan", str(EXAMPLE), *options]) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "15,360 accelerator-hours, 10.0 days, 38,400 in money" in said
@@ -48,7 +48,7 @@ def test_the_page_shows_what_the_command_prints(capsys: pytest.CaptureFixture[st
     page = (EXAMPLE.parents[1] / "plan.md").read_text()
     blocks = page.split("```")
     options = blocks[1].replace("\\\n", " ").split()[4:]
-    options[options.index("--svg") + 1] = str(tmp_path / "plan.svg")
+    options[options.index("--figure") + 1] = str(tmp_path / "plan.svg")
     assert main(["plan", str(EXAMPLE), *options]) == 0
 
     def figures(text: str) -> list[float]:

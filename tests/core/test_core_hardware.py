@@ -3,7 +3,8 @@ from pathlib import Path
 
 import torch
 
-from foretell.core.hardware import environment, estimated_watts, git_commit, matmul_peak
+from foretell.core.git import git_commit
+from foretell.core.hardware import environment, estimated_watts, matmul_peak
 
 
 def test_commits_are_those_of_the_folder(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from foretell.laws.runs import Run
+from foretell.laws.tables.runs import Run
 
 TRUE = {"E": 1.8, "A": 480.0, "B": 2000.0, "alpha": 0.35, "beta": 0.37}
 

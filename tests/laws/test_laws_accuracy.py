@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 import foretell
 from foretell.core.errors import UserError
 from foretell.core.tables import read_table
-from foretell.laws.accuracy import forecast_share, forecast_share_table
-from foretell.laws.runs import Run, Runs, is_share, runs_of
-from foretell.laws.share_frontier import losses_beside, share_frontier
-from foretell.laws.share_prior import known_chance, lower_is_better, share_task, task_of
+from foretell.laws.capability.accuracy import forecast_share, forecast_share_table
+from foretell.laws.capability.share_frontier import losses_beside, share_frontier
+from foretell.laws.capability.share_prior import known_chance, lower_is_better, share_task, task_of
+from foretell.laws.tables.runs import Run, Runs, is_share, runs_of
 
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
 

@@ -12,9 +12,9 @@ from scipy.optimize import approx_fprime
 
 from foretell.core.errors import ForecastRefusedError, UserError
 from foretell.core.tables import read_table
-from foretell.laws.annealing import Curve, areas, fit_curves, log_loss
-from foretell.laws.annealing_backtest import leave_one_out
-from foretell.laws.curve_tables import SCHEDULES, curves_of, is_curve_table, schedule_rates, warmup_of
+from foretell.laws.training_curves.annealing import Curve, areas, fit_curves, log_loss
+from foretell.laws.training_curves.annealing_backtest import leave_one_out
+from foretell.laws.training_curves.curve_tables import SCHEDULES, curves_of, is_curve_table, schedule_rates, warmup_of
 
 TRUTH = {"L0": 2.0, "A": 4.0, "alpha": 0.4, "C": 0.004}
 MEMORY = 100.0

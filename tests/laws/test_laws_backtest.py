@@ -9,9 +9,9 @@ import pytest
 from law_ladders import law
 
 from foretell.core.errors import UserError
-from foretell.laws.backtest import Backtest, Outcome, backtest, evaluate, main
+from foretell.laws.backtests.backtest import Backtest, Outcome, backtest, evaluate, main
+from foretell.laws.backtests.public import PUBLIC_FAMILIES, Family, cut_cases, public_cases, read_family
 from foretell.laws.frontier import frontier
-from foretell.laws.public import PUBLIC_FAMILIES, Family, cut_cases, public_cases, read_family
 from foretell.laws.records import Observation
 
 FOLDER = Path(__file__).parents[3] / "shared" / "data" / "scaling"

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from foretell.core.errors import UserError
-from foretell.laws.capability_protocol import (
+from foretell.laws.capability.capability_protocol import (
     ShareOutcome,
     capability_backtest,
     capability_page,
     share_cases,
     share_families,
 )
-from foretell.laws.share_learning import LEAST_GAIN, Seen, look, moments
-from foretell.laws.share_prior import SharePrior, TaskPrior, learned_prior, prior_from
+from foretell.laws.capability.share_learning import LEAST_GAIN, Seen, look, moments
+from foretell.laws.capability.share_prior import SharePrior, TaskPrior, learned_prior, prior_from
 
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
 HEAD = "source,family,run,params,tokens,flops,metric,value,stage"

@@ -6,8 +6,8 @@ import pytest
 
 from foretell.core.errors import UserError
 from foretell.core.tables import assemble
-from foretell.laws.run_records import Runs
-from foretell.laws.runs import runs_of
+from foretell.laws.tables.run_records import Runs
+from foretell.laws.tables.runs import runs_of
 
 TOKENS = (1e8, 2e8, 4e8, 8e8)
 

@@ -11,11 +11,11 @@ from law_runs import TRUE, make_runs, random_runs, true_loss
 from scipy.optimize import minimize, minimize_scalar
 
 from foretell.core.errors import UserError
-from foretell.laws.chinchilla import FORMS, LossLaw, fit_law
-from foretell.laws.loss_fit import LogRuns, problem_of
-from foretell.laws.loss_terms import log_loss, log_loss_jacobian
-from foretell.laws.robust_fit import objective
-from foretell.laws.runs import Run, read_runs
+from foretell.laws.sizing.chinchilla import FORMS, LossLaw, fit_law
+from foretell.laws.sizing.loss_fit import LogRuns, problem_of
+from foretell.laws.sizing.loss_terms import log_loss, log_loss_jacobian
+from foretell.laws.sizing.robust_fit import objective
+from foretell.laws.tables.runs import Run, read_runs
 
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
 here = pytest.mark.skipif(not SCALING.is_dir(), reason="the shared public runs are not here")
@@ -228,7 +228,8 @@ def test_what_repeated_tokens_are_worth_is_as_published() -> None:
 
 
 def test_torch_is_never_imported() -> None:
-    code = "import sys, foretell.laws.chinchilla; sys.exit(bool({'torch', 'pydantic', 'pyarrow'} & set(sys.modules)))"
+    module = "foretell.laws.sizing.chinchilla"
+    code = f"import sys, {module}; sys.exit(bool({{'torch', 'pydantic', 'pyarrow'}} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from foretell.laws.columns import find_columns, is_bits_per_byte, is_share, loss_columns
+from foretell.laws.tables.columns import find_columns, is_bits_per_byte, is_share, loss_columns
 
 
 @pytest.mark.parametrize(

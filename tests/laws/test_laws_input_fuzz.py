@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import foretell
 from foretell.core.errors import UserError
 from foretell.core.tables import Table
-from foretell.laws.runs import Runs, runs_of
-from foretell.laws.sources import read_source
+from foretell.laws.tables.runs import Runs, runs_of
+from foretell.laws.tables.sources import read_source
 
 EXAMPLES = 150
 RELAXED = settings(

@@ -12,10 +12,10 @@ from scipy import integrate, stats
 from foretell.cli.main import main
 from foretell.core.errors import UserError
 from foretell.core.tables import read_table
-from foretell.laws.passrate import difficulty_buckets, forecast_pass_rates, frontier_of, split_solved
-from foretell.laws.passrate_backtest import passrate_backtest, passrate_page
-from foretell.laws.passrate_model import MEANS, SHAPES, depth_likelihood, mean_depth
-from foretell.laws.passrate_table import CountedRun, Counts, counts_of, is_count_table
+from foretell.laws.capability.passrate import difficulty_buckets, forecast_pass_rates, frontier_of, split_solved
+from foretell.laws.capability.passrate_backtest import passrate_backtest, passrate_page
+from foretell.laws.capability.passrate_model import MEANS, SHAPES, depth_likelihood, mean_depth
+from foretell.laws.capability.passrate_table import CountedRun, Counts, counts_of, is_count_table
 
 COUNTS = Path(__file__).parents[3] / "shared" / "data" / "scaling" / "pythia_passrate_per_problem_gsm8k.csv"
 HEAD = "run,flops,problem,n_samples,n_correct"

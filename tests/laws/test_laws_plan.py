@@ -9,12 +9,12 @@ from scipy.optimize import brentq, minimize_scalar
 
 from foretell.core.errors import UserError
 from foretell.core.tables import read_table
-from foretell.laws.chinchilla import EXTRAPOLATION_EVIDENCE, LossLaw, fit_law
-from foretell.laws.next_run import expected_shrink
-from foretell.laws.plan import HURTS, make_plan, tokens_for
-from foretell.laws.reach import predicted_loss
-from foretell.laws.repeated_runs import unique_tokens_of
-from foretell.laws.runs import Run, runs_of
+from foretell.laws.sizing.chinchilla import EXTRAPOLATION_EVIDENCE, LossLaw, fit_law
+from foretell.laws.sizing.next_run import expected_shrink
+from foretell.laws.sizing.plan import HURTS, make_plan, tokens_for
+from foretell.laws.sizing.reach import predicted_loss
+from foretell.laws.tables.repeated_runs import unique_tokens_of
+from foretell.laws.tables.runs import Run, runs_of
 
 BUDGET = 1e21
 

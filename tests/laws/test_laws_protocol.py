@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from foretell.core.errors import UserError
-from foretell.laws.backtest_page import backtest_page
-from foretell.laws.baseline import bootstrap_forecast
-from foretell.laws.protocol import CLEAN, Interval, gap_backtest, gap_cases
+from foretell.laws.backtests.backtest_page import backtest_page
+from foretell.laws.backtests.baseline import bootstrap_forecast
+from foretell.laws.backtests.protocol import CLEAN, Interval, gap_backtest, gap_cases
 from foretell.laws.records import Observation
 
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"

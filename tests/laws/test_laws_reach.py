@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foretell.laws.chinchilla import EXTRAPOLATION_EVIDENCE, fit_law
-from foretell.laws.protocol import CLEAN, gap_cases
-from foretell.laws.reach import predicted_loss
+from foretell.laws.backtests.protocol import CLEAN, gap_cases
+from foretell.laws.sizing.chinchilla import EXTRAPOLATION_EVIDENCE, fit_law
+from foretell.laws.sizing.reach import predicted_loss
 
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
 

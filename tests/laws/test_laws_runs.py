@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from foretell.core.errors import UserError
 from foretell.core.tables import read_table
-from foretell.laws.runs import quantity, read_runs
+from foretell.laws.tables.runs import quantity, read_runs
 
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
 RUNS = [

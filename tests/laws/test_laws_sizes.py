@@ -3,8 +3,8 @@
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.frontier import frontier
 from foretell.laws.records import Observation
-from foretell.laws.runs import Run, Runs
 from foretell.laws.sizes import gather_sizes, group_sizes
+from foretell.laws.tables.runs import Run, Runs
 
 
 def test_known_shapes_are_one_size_and_unknown_ones_only_with_seeds() -> None:

@@ -13,9 +13,9 @@ from tensorboardX import SummaryWriter
 import foretell
 from foretell.cli.main import main
 from foretell.core.errors import UserError
-from foretell.laws.run_records import Runs
-from foretell.laws.runs import read_runs, runs_of
-from foretell.laws.sources import is_source, read_source
+from foretell.laws.tables.run_records import Runs
+from foretell.laws.tables.runs import read_runs, runs_of
+from foretell.laws.tables.sources import is_source, read_source
 
 SIZES = [1e7 * 2**i for i in range(6)]
 

@@ -11,11 +11,11 @@ import pytest
 from scipy.signal import lfilter
 
 from foretell.core.errors import UserError
-from foretell.laws.curves import GRID, WINDOW, curve_ratios, generic_shape, learn_shape
 from foretell.laws.records import Forecast, Observation
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.laws.watch import Verdict, Watch
-from foretell.laws.watch_backtest import PUBLIC, own_table, public_checkpoints, row, sealed_verdicts
+from foretell.laws.training_curves.curves import GRID, WINDOW, curve_ratios, generic_shape, learn_shape
+from foretell.laws.training_curves.watch import Verdict, Watch
+from foretell.laws.training_curves.watch_backtest import PUBLIC, own_table, public_checkpoints, row, sealed_verdicts
 
 FORECASTS = Path(__file__).parents[2] / "docs" / "forecasts"
 SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"

@@ -97,7 +97,7 @@ def test_again_nothing_is_recomputed(finished: Path, tmp_path: Path) -> None:
 
 
 def test_the_other_verbs_read_it(finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["forecast", str(finished), "--svg", str(tmp_path / "f.svg")])
+    main(["forecast", str(finished), "--figure", str(tmp_path / "f.svg")])
     assert "hash verified" in capsys.readouterr().out and (tmp_path / "f.svg").read_text().startswith("<")
     main(["forecast", str(finished), "--flops", "1e11"])
     assert "1e+11" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from run_builder import BYTES, SHARES, TARGET_FLOPS, WORDS, build_complete, law
 
 from foretell.core.errors import UserError
-from foretell.report import forecast_figure, write_forecast_svg
+from foretell.report import forecast_figure, write_forecast_figure
 from foretell.report.drawing import LIGHT
 from foretell.report.figures import forecast_label, loss_figure, loss_limits
 from foretell.report.records import Record
@@ -64,8 +64,8 @@ def test_drawn_rungs_are_evenly_placed_in_the_logarithm_of_compute(records):
 
 
 def test_the_file_is_xml_on_its_own_with_a_light_ground(records, tmp_path):
-    write_forecast_svg(tmp_path / "a.svg", records[0], records[1], FACTOR)
-    write_forecast_svg(tmp_path / "b.svg", records[0], records[1], FACTOR)
+    write_forecast_figure(tmp_path / "a.svg", records[0], records[1], FACTOR)
+    write_forecast_figure(tmp_path / "b.svg", records[0], records[1], FACTOR)
     text = (tmp_path / "a.svg").read_text()
     assert text == (tmp_path / "b.svg").read_text()
     root = ElementTree.fromstring(text)

@@ -7,7 +7,7 @@ import pytest
 from conftest import run_settings
 from foretell.core.errors import UserError
 from foretell.core.eventfiles import event_files, read_events
-from foretell.laws.runs import read_runs
+from foretell.laws.tables.runs import read_runs
 from foretell.train.loop import Trainer
 
 

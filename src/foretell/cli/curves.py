@@ -8,20 +8,17 @@ import json
 from foretell.cli.output import out
 from foretell.core.errors import UserError
 from foretell.core.tables import Table
-from foretell.laws.annealing import fit_curves
-from foretell.laws.curve_tables import curves_of, schedule_rates, warmup_of
+from foretell.laws.training_curves.annealing import fit_curves
+from foretell.laws.training_curves.curve_tables import curves_of, schedule_rates, warmup_of
 
 
 def forecast_curves(table: Table, arguments: argparse.Namespace) -> int:
     """Fit the annealing law, print the forecast of one run's last loss.
 
     Raises:
-        UserError: for options of other tables, or tokens that the table does not count.
+        UserError: for tokens that are missing, or that the table does not count.
         ForecastRefusedError: where the curves cannot tell.
     """
-    for name in ("flops", "params", "family", "max_flops", "svg"):
-        if getattr(arguments, name) is not None:
-            raise UserError(f"--{name.replace('_', '-')} is for tables of finished runs; {table.path} holds curves.")
     curves = curves_of(table, arguments.metric)
     known = [curve.tokens_per_step for curve in curves if curve.tokens_per_step is not None]
     if arguments.tokens is None or not 0 < arguments.tokens < float("inf"):

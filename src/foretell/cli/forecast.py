@@ -9,120 +9,133 @@ from pathlib import Path
 from typing import Any
 
 from foretell.cli.curves import forecast_curves
+from foretell.cli.forecast_files import Made, check_free, register_forecast, write_files
+from foretell.cli.forecast_options import check_options
+from foretell.cli.forecast_verify import verify
 from foretell.cli.output import out, print_findings
+from foretell.cli.pass_rates import forecast_counts
 from foretell.core.config import build, merge
 from foretell.core.errors import UserError
-from foretell.core.files import read_json
-from foretell.core.tables import SUFFIXES, Table
-from foretell.laws.accuracy import forecast_share_table
-from foretell.laws.backtest_page import backtest_page
-from foretell.laws.curve_tables import is_curve_table
+from foretell.core.files import read_json, write_atomic, write_json
+from foretell.core.tables import Table
+from foretell.laws.backtests.backtest_page import backtest_page
+from foretell.laws.backtests.protocol import GAPS, gap_backtest
+from foretell.laws.capability.accuracy import forecast_share_table
+from foretell.laws.capability.capability_protocol import capability_backtest, capability_page
+from foretell.laws.capability.passrate_table import is_count_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.forecast import forecast_runs
-from foretell.laws.passrate import forecast_pass_rates
-from foretell.laws.passrate_table import counts_of, is_count_table
-from foretell.laws.protocol import gap_backtest
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.laws.runs import is_share, runs_of
-from foretell.laws.sources import is_source, read_source
+from foretell.laws.tables.runs import is_share, runs_of
+from foretell.laws.tables.sources import is_source, read_source
+from foretell.laws.training_curves.curve_tables import is_curve_table
 
-TABLE_ONLY = ("metric", "family", "max_flops", "params", "tokens", "chance", "items")
+USUAL_LEVEL = 0.9
 SHARES_ONLY = ("chance", "items")
 
 
 def forecast(arguments: argparse.Namespace) -> int:
     """Forecast, print it, and say by the exit code whether the runs can carry it."""
     first, *rest = arguments.runs
-    if first in ("backtest", "verify") and len(rest) == 1:
+    if first in ("backtest", "verify") and (rest or not Path(first).exists()):
+        if len(rest) != 1:
+            raise UserError(
+                f"{first} takes one {'folder of tables' if first == 'backtest' else 'file'}, not {len(rest)}."
+            )
+        check_options(first, arguments)
         return (backtest if first == "backtest" else verify)(Path(rest[0]), arguments)
     if rest:
         raise UserError(
             f"One table or run directory is expected, not {len(arguments.runs)}: {', '.join(arguments.runs)}."
         )
     path = Path(first)
-    table = read_source(path) if is_source(path) else None
-    if table is not None and is_curve_table(table.columns):
+    if not is_source(path):
+        check_options("folder", arguments)
+        return _show(_from_folder(path, arguments), arguments)
+    table = read_source(path)
+    if is_curve_table(table.columns):
+        check_options("curves", arguments)
         return forecast_curves(table, arguments)
-    if arguments.schedule is not None:
-        raise UserError(f"--schedule is for tables of training curves (lr, step or tokens, loss); {path} is none.")
-    if table is not None and is_count_table(table):
-        return _pass_rates(table, arguments)
-    made, record = _from_folder(path, arguments) if table is None else _from_table(table, arguments)
+    if is_count_table(table):
+        check_options("counts", arguments)
+        return forecast_counts(table, arguments)
+    check_options("table", arguments)
+    check_free(arguments)
+    return _show(_from_table(path, table, arguments), arguments)
+
+
+def _show(made: Made, arguments: argparse.Namespace) -> int:
+    """Register the forecast and write its files where that is asked, and print it."""
+    seal = register_forecast(made, arguments)
+    written = write_files(made, seal, arguments)
     if arguments.json:
-        print(json.dumps(record, allow_nan=False))
+        print(json.dumps(_record(made, seal, arguments), allow_nan=False))
     else:
-        out.print(made.sentence)
-        print_findings(made.findings)
-    return 3 if made.refused else 0
-
-
-def _pass_rates(table: Table, arguments: argparse.Namespace) -> int:
-    """From a table that counts how often each run solved each problem."""
-    for name in ("family", "params", "tokens", "svg", *SHARES_ONLY):
-        if getattr(arguments, name) is not None:
-            raise UserError(f"--{name} is not for tables of samples per problem, which {table.path} is.")
-    if arguments.flops is None:
-        raise UserError("--flops is missing: the compute to forecast for.")
-    level = 0.9 if arguments.level is None else arguments.level
-    counts = counts_of(table, arguments.metric)
-    made = forecast_pass_rates(counts, arguments.flops, level=level, max_flops=arguments.max_flops)
-    if arguments.json:
-        print(json.dumps(made.to_dict(), allow_nan=False))
-    else:
-        out.print(made.sentence)
-        print_findings(made.findings)
-    return 3 if made.refused else 0
-
-
-def verify(path: Path, arguments: argparse.Namespace) -> int:
-    """Say whether a registered forecast is as it was sealed."""
-    registered = load_registered(path)
-    if arguments.json:
-        print(json.dumps({"sha256": registered["sha256"], "created": registered["created"], "verified": True}))
-    else:
-        out.print(f"Unchanged since it was registered at {registered['created']}: {registered['sha256']}.")
-    return 0
+        if made.said:
+            out.print(made.said)
+        out.print(made.forecast.sentence)
+        print_findings(made.forecast.findings)
+        if seal:
+            out.print(f"Registered in {arguments.register} as {seal['sha256']}.")
+        for path in written:
+            out.print(f"Wrote {path}.")
+    if arguments.register and seal is None:
+        raise made.refusal()
+    return 3 if made.forecast.refused else 0
 
 
 def backtest(folder: Path, arguments: argparse.Namespace) -> int:
-    """Forecast what the tables of a folder already know, and print how far off the forecasts were."""
-    try:
-        gaps = [float(gap) for gap in arguments.gaps.split(",")]
-    except ValueError:
-        gaps = []
-    if not gaps or any(not 1 < gap < math.inf for gap in gaps):
-        raise UserError(f"--gaps is {arguments.gaps!r}; numbers above 1 with commas between them are expected.")
-    record = gap_backtest(folder, gaps, 0.9 if arguments.level is None else arguments.level)
-    print(json.dumps(record, allow_nan=False) if arguments.json else backtest_page(record))
+    """Forecast what the tables of a folder already know, and say how far off the forecasts were."""
+    gaps, level = _gaps(arguments.gaps), USUAL_LEVEL if arguments.level is None else arguments.level
+    record = gap_backtest(folder, gaps, level) | {"shares": capability_backtest(folder, gaps, level)}
+    page = f"{backtest_page(record)}\n## Accuracies and other shares\n\n{capability_page(record['shares'])}\n"
+    if arguments.output is not None:
+        target = Path(arguments.output)
+        write_json(target / "backtest.json", record)
+        write_atomic(target / "backtest.md", page)
+    print(json.dumps(record, allow_nan=False) if arguments.json else page)
     return 0
 
 
-def _record(made: Forecast, count: int, arguments: argparse.Namespace) -> dict[str, Any]:
+def _gaps(text: str | None) -> list[float]:
+    if text is None:
+        return list(GAPS)
+    try:
+        gaps = [float(gap) for gap in text.split(",")]
+    except ValueError:
+        gaps = []
+    if not gaps or any(not 1 < gap < math.inf for gap in gaps):
+        raise UserError(f"--gaps is {text!r}; numbers above 1 with commas between them are expected.")
+    return gaps
+
+
+def _record(made: Made, seal: dict[str, Any] | None, arguments: argparse.Namespace) -> dict[str, Any]:
     """What ``--json`` prints."""
-    return {
-        "metric": made.metric, "flops": made.target_flops, "params": arguments.params, "tokens": arguments.tokens,
-        "value": made.median, "low": made.low, "high": made.high, "level": made.level, "law": made.law, "n_runs": count,
-        "refused": made.refused, "warnings": [f"{finding.severity}: {finding.sentence}" for finding in made.findings],
+    told = made.forecast
+    record = {
+        "metric": told.metric, "flops": told.target_flops, "params": arguments.params, "tokens": arguments.tokens,
+        "value": told.median, "low": told.low, "high": told.high, "level": told.level, "law": told.law,
+        "n_runs": made.count, "refused": told.refused,
+        "warnings": [f"{finding.severity}: {finding.sentence}" for finding in told.findings],
     }  # fmt: skip
+    return record | ({"registered": seal["sha256"]} if seal else {})
 
 
-def _from_table(table: Table, arguments: argparse.Namespace) -> tuple[Forecast, dict[str, Any]]:
+def _from_table(path: Path, table: Table, arguments: argparse.Namespace) -> Made:
     flops = arguments.flops
     if flops is None and arguments.params is not None and arguments.tokens is not None:
         flops = 6 * arguments.params * arguments.tokens
     if flops is None:
         raise UserError("--flops is missing: the compute to forecast for (or --params and --tokens).")
-    if arguments.svg:
-        raise UserError("--svg draws the forecast of a run directory; of a table it is not drawn yet.")
     runs = runs_of(table, arguments.metric, arguments.family)
-    level = 0.9 if arguments.level is None else arguments.level
+    level = USUAL_LEVEL if arguments.level is None else arguments.level
     if is_share(runs.metric):
         share = forecast_share_table(
             table, runs, flops, family=arguments.family, level=level, chance=arguments.chance, items=arguments.items,
             max_flops=arguments.max_flops,
         )  # fmt: skip
-        return share, _record(share, len(share.observations), arguments)
+        return Made(share, path, len(share.observations), table=table, runs=runs)
     for name in SHARES_ONLY:
         if getattr(arguments, name) is not None:
             raise UserError(f"--{name} is for accuracies and other shares; {runs.metric} is a loss.")
@@ -134,32 +147,20 @@ def _from_table(table: Table, arguments: argparse.Namespace) -> tuple[Forecast, 
         params=arguments.params,
         tokens=arguments.tokens,
     )
-    return made, _record(made, count, arguments)
+    return Made(made, path, count, table=table, runs=runs)
 
 
-def _from_folder(folder: Path, arguments: argparse.Namespace) -> tuple[Forecast, dict[str, Any]]:
+def _from_folder(folder: Path, arguments: argparse.Namespace) -> Made:
     """The registered forecast, or a fresh one where other compute or another level is asked for."""
-    for name in TABLE_ONLY:
-        if getattr(arguments, name) is not None:
-            raise UserError(
-                f"--{name.replace('_', '-')} is for tables of runs ({', '.join(SUFFIXES)}); {folder} is none."
-            )
     sealed = folder / "forecast.json"
-    registered: dict[str, Any]
-    fresh = arguments.flops is not None or arguments.level is not None or not sealed.exists()
-    if fresh:
+    if arguments.flops is not None or arguments.level is not None or not sealed.exists():
         made = _fresh(folder, arguments)
-        registered = {"forecast": made.to_dict()}
         said = "Made now from the ladder's records and not registered."
-    else:
-        registered = load_registered(sealed)
-        made = registered_forecast(registered)
-        said = f"Registered {registered['created']} as {registered['sha256'][:16]} (hash verified)."
-    if not arguments.json:
-        out.print(said)
-    if arguments.svg:
-        _draw(Path(arguments.svg), folder, registered, scored=not fresh)
-    return made, _record(made, len(made.observations), arguments)
+        return Made(made, folder, len(made.observations), said=said)
+    registered = load_registered(sealed)
+    made = registered_forecast(registered)
+    said = f"Registered {registered['created']} as {registered['sha256'][:16]} (hash verified)."
+    return Made(made, folder, len(made.observations), said=said, registered=registered)
 
 
 def _fresh(folder: Path, arguments: argparse.Namespace) -> Forecast:
@@ -181,14 +182,3 @@ def registered_flops(folder: Path) -> float:
     if not (folder / "plan.json").exists():
         raise UserError(f"{folder} has no plan.json yet, so no target to forecast; give --flops.")
     return float(read_json(folder / "plan.json")["target"]["flops"])
-
-
-def _draw(path: Path, folder: Path, registered: dict[str, Any], *, scored: bool) -> None:
-    from foretell.report.figures import write_forecast_svg
-
-    index = folder / "tokens" / "index.json"
-    if not index.exists():
-        raise UserError(f"{index} is missing, which --svg reads the bytes of a word from.")
-    counts = read_json(index)["splits"]["heldout"]
-    outcome = read_json(folder / "score.json") if scored and (folder / "score.json").exists() else None
-    write_forecast_svg(path, registered, outcome, counts["bytes"] / counts["words"])

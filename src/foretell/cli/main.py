@@ -37,8 +37,11 @@ FORECAST_EPILOG = """\
   foretell forecast runs.csv --flops 1e21 --max-flops 1e19 as if the larger runs had not been trained
   foretell forecast runs.csv --metric acc_hellaswag --flops 1e22   an accuracy, an error or a pass rate
   foretell forecast counts.csv --flops 1e22               columns run, flops, problem, n_samples, n_correct: pass rates
-  foretell forecast runs/laptop                           the registered forecast, its seal verified
-  foretell forecast verify runs/laptop/forecast.json      a seal alone
+  foretell forecast runs.csv --flops 1e22 --figure forecast.svg --page forecast.html
+  foretell forecast runs.csv --flops 1e22 --register forecast.json
+  foretell forecast verify forecast.json                  the seal: unchanged, since when, what it foretells
+  foretell forecast verify forecast.json --outcome 2.31   or --table runs.csv: the score, once the run is done
+  foretell forecast runs/laptop                           a run directory's forecast, its seal verified
   foretell forecast backtest DIR --gaps 10,100            how far off it is on a folder of tidy tables
 """
 WATCH_EPILOG = """\
@@ -86,7 +89,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     plan = verbs.add_parser(
         "plan",
-        help="a recipe's plan and price, or with RUNS.csv a budget's best size and tokens",
+        help="a recipe's plan, or a budget's best size from RUNS.csv",
         **for_recipes,
         usage="foretell plan [RECIPE] [--SETTING VALUE ...]\n       foretell plan RUNS.csv --help",
     )
@@ -105,7 +108,6 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("runs", nargs="+", help="a .csv, .tsv, .jsonl or .parquet table of runs (W&B's exports too), "
                           "a folder of TensorBoard files or of trainings, or a run directory; backtest DIR, "
                           "verify FILE")  # fmt: skip
-    forecast.add_argument("--gaps", default="10,100,1000,10000", help="of a backtest (default 10,100,1000,10000)")
     forecast.add_argument("--flops", type=float, help="compute to forecast for; a run directory's target by default")
     forecast.add_argument("--params", type=float, help="parameters of that run")
     forecast.add_argument("--tokens", type=float, help="training tokens of that run; with --params they give --flops")
@@ -119,7 +121,15 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("--items", type=int, help="of an accuracy: how many questions it was measured on")
     forecast.add_argument("--level", type=float, help="of the interval (default 0.9, or the recipe's)")
     forecast.add_argument("--json", action="store_true", help="print one JSON object")
-    forecast.add_argument("--svg", help="also draw a run directory's forecast into this file")
+    forecast.add_argument("--figure", metavar="FILE", help="also draw it into this .svg or .png file")
+    forecast.add_argument("--page", metavar="FILE", help="also write all about it as one .html file")
+    forecast.add_argument("--register", metavar="FILE", help="seal it in this new .json file, for verify")
+    forecast.add_argument("--anyway", action="store_true", help="register it even if it is refused")
+    forecast.add_argument("--outcome", type=float, help="of verify: what the target reached; scores the forecast")
+    forecast.add_argument("--table", metavar="RUNS", help="of verify: the table, which is checked and may hold the "
+                          "outcome")  # fmt: skip
+    forecast.add_argument("--gaps", help="of backtest (default 10,100,1000,10000)")
+    forecast.add_argument("--output", metavar="DIR", help="of backtest: also write backtest.json and backtest.md here")
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
     report.add_argument("run", help="a run directory")

@@ -14,11 +14,11 @@ from foretell.cli.output import out, print_findings
 from foretell.core.budget import Budget, budget_of
 from foretell.core.errors import UserError
 from foretell.core.tables import read_table
-from foretell.laws.chinchilla import EXTRAPOLATION_EVIDENCE, Form, LossLaw, fit_law
-from foretell.laws.plan import HURTS, INFERENCE_VOLUMES, Data, Interval, Plan, make_plan
 from foretell.laws.records import Finding
-from foretell.laws.repeated_runs import unique_tokens_of
-from foretell.laws.runs import is_share, quantity, runs_of
+from foretell.laws.sizing.chinchilla import EXTRAPOLATION_EVIDENCE, Form, LossLaw, fit_law
+from foretell.laws.sizing.plan import HURTS, INFERENCE_VOLUMES, Data, Interval, Plan, make_plan
+from foretell.laws.tables.repeated_runs import unique_tokens_of
+from foretell.laws.tables.runs import is_share, quantity, runs_of
 
 REPEATED = 1.01  # epochs from which a run counts as one that read tokens twice
 
@@ -27,6 +27,10 @@ def plan(arguments: argparse.Namespace) -> int:
     """Fit the table's law, plan the budget, print the plan, and say by the exit code whether the runs can carry it."""
     budget = budget_of(**{name: getattr(arguments, name) for name in (
         "flops", "hours", "money", "hardware", "peak_flops", "count", "mfu", "price_per_hour")})  # fmt: skip
+    if arguments.figure:
+        from foretell.report.drawing import check_figure_path  # matplotlib: half a second that figures alone need
+
+        check_figure_path(Path(arguments.figure))
     inference, unique = (_amount(arguments, name) for name in ("inference_tokens", "unique_tokens"))
     law, ahead, metric, notes = _laws(arguments)
     made = make_plan(
@@ -43,10 +47,10 @@ def plan(arguments: argparse.Namespace) -> int:
         print(json.dumps(record(made, law, budget, metric), allow_nan=False))
     else:
         show(made, law, budget, metric)
-    if arguments.svg:
-        from foretell.report.plan_figure import write_plan_svg  # matplotlib: half a second that figures alone need
+    if arguments.figure:
+        from foretell.report.plan_figure import write_plan_figure
 
-        write_plan_svg(Path(arguments.svg), made, law, metric)
+        write_plan_figure(Path(arguments.figure), made, law, metric)
     return 3 if made.refused else 0
 
 

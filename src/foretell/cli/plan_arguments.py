@@ -51,4 +51,4 @@ def add_table_plan(parser: argparse.ArgumentParser) -> None:
     wishes.add_argument("--next-share", type=float, default=0.01,
                         help="of the budget, the most that one further small run may take (default 0.01)")  # fmt: skip
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--svg", help="also draw loss over size at the budget into this file")
+    parser.add_argument("--figure", help="also draw loss over size at the budget into this .svg or .png file")

@@ -19,10 +19,10 @@ from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.core.growing import GrowingTable
 from foretell.core.progress import duration, say
-from foretell.laws.readings import STEP_RECORD, Columns, Reading, Totals
 from foretell.laws.records import Forecast
 from foretell.laws.registry import KIND, load_registered, registered_forecast
-from foretell.laws.watch import Verdict, Watch
+from foretell.laws.training_curves.readings import STEP_RECORD, Columns, Reading, Totals
+from foretell.laws.training_curves.watch import Verdict, Watch
 
 OFF_TRACK = 3  # exit code
 FINISHED = 0.999  # of the run: steps do not divide every total

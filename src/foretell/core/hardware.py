@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from foretell.core.git import git_commit
+
 # Without a counter, energy is estimated from a whole machine's typical draw under load. A laptop or two cores of a
 # server take tens of watts: 15 W a core in use, 20 W for the rest. The report names this figure as an assumption.
 WATTS_PER_CORE = 15.0
@@ -103,27 +105,6 @@ def estimated_watts(device: torch.device, cores: int) -> tuple[float, str]:
             return 400.0, "400 W assumed for a data-centre card"
     watts = WATTS_BASE + WATTS_PER_CORE * cores
     return watts, f"assumed: {WATTS_BASE:g} W for the machine and {WATTS_PER_CORE:g} W for each of {cores} cores in use"
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-
-
-def git_commit(folder: Path, tracked: str | None = None) -> str | None:
-    """The commit that ``folder`` is checked out at, with ``+dirty`` where files differ; ``None`` outside git.
-
-    Args:
-        tracked: a file of ``folder`` that must be under version control; an installed copy inside somebody else's
-            repository is not at that repository's commit.
-    """
-    try:
-        if tracked is not None:
-            _git(folder, "ls-files", "--error-unmatch", tracked)
-        commit, status = _git(folder, "rev-parse", "HEAD"), _git(folder, "status", "--porcelain")
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit + ("+dirty" if status else "")
 
 
 def environment() -> dict[str, Any]:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from foretell.laws.accuracy import forecast_share_table
+from foretell.laws.capability.accuracy import forecast_share_table
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.records import Forecast
-from foretell.laws.runs import is_share, runs_of
-from foretell.laws.sources import read_source
+from foretell.laws.tables.runs import is_share, runs_of
+from foretell.laws.tables.sources import read_source
 
 
 def forecast(

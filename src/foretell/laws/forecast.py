@@ -22,9 +22,9 @@ from foretell.laws.ladder_shape import law_residuals, noise_of_sizes
 from foretell.laws.posterior import Mixture, infer
 from foretell.laws.prior import Prior, prior_for
 from foretell.laws.records import Finding, Forecast, Observation
-from foretell.laws.runs import Run, Runs, is_share
 from foretell.laws.shape import NEAR_LOSS, Shape
 from foretell.laws.sizes import Sizes, Vector, gather_sizes, group_sizes
+from foretell.laws.tables.runs import Run, Runs, is_share
 
 __all__ = ["Finding", "Forecast", "Observation", "forecast", "forecast_runs"]
 

@@ -79,9 +79,10 @@ def _offset_law(sizes: Sizes, probability: float, bits_per_byte: bool, prior: Pr
     exponents = np.geomspace(0.015, 0.9, 56)
     exponent_weights = -0.5 * (np.log(exponents / prior.exponent) / math.log(prior.exponent_factor)) ** 2
     strengths = prior.transition_strength * ndtri(0.5 + (np.arange(4) + 0.5) / 8)
-    transitions = [(0.0, 0.0), *itertools.product(TRANSITION_ONSETS, strengths)]
     chance = transition_probability(float(sizes.flops[-1]), prior)
-    transition_weights = np.log([1 - chance] + [chance / (len(transitions) - 1)] * (len(transitions) - 1))
+    steeper = list(itertools.product(TRANSITION_ONSETS, strengths)) if chance else []
+    transitions = [(0.0, 0.0), *steeper]
+    transition_weights = np.log([1 - chance] + [chance / len(steeper) for _ in steeper])
     grid = np.array(list(itertools.product(exponents, shares, range(len(transitions)))))
     chosen = grid[:, 2].astype(int)
     shapes = np.column_stack([grid[:, :2], np.array(transitions)[chosen]])

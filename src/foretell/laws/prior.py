@@ -1,7 +1,8 @@
 """What is believed about a ladder before it is seen; the one home of the constants that calibration sets.
 
 Ladders below the scale of every public family have constants of their own (:class:`Prior`'s defaults); above it they
-are learned from public families (:func:`public_prior`, the file learned.json, written by :mod:`foretell.laws.learn`).
+are learned from public families (:func:`public_prior`, the file learned.json, written by
+:mod:`foretell.laws.backtests.learn`).
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ class Prior:
     """What is believed before a ladder is seen. Factors are one standard deviation of a log-normal.
 
     The defaults are those of ladders below :data:`PUBLIC_FLOPS`, where the relaxing slope has not been tested:
-    ``kappa``, ``ell`` and ``offset_share`` are calibrated on public families: ``python -m foretell.laws.backtest FOLDER
-    --calibrate`` shows that moving them gains next to nothing. The transition's probability at small compute and its
-    strength rest on the project's own measured ladders, one of which had one; docs/forecast.md has both tables.
+    ``kappa``, ``ell`` and ``offset_share`` are calibrated on public families: ``python -m
+    foretell.laws.backtests.backtest FOLDER --calibrate`` shows that moving them gains next to nothing. The transition's
+    probability at small compute and its strength rest on the project's own measured ladders, one of which had one;
+    docs/ladder.md has both tables.
     """
 
     exponent: float = 0.12
@@ -43,7 +45,7 @@ class Prior:
     kappa: float = 0.1
     kappa_factor: float = 2.3
     ell: float = 4.0
-    transition_small: float = 0.3  # probability at and below TRANSITION_SMALL_FLOPS
+    transition_small: float = 0.3  # probability at and below TRANSITION_SMALL_FLOPS; 0 for none at all
     transition_large: float = 0.04  # at and above TRANSITION_LARGE_FLOPS
     transition_strength: float = 0.6  # scale of the half-normal u
     relaxing: float = 0.0  # probability of the law whose slope relaxes, see foretell.laws.power_laws; its s, e and r:
@@ -57,6 +59,8 @@ class Prior:
 
 def transition_probability(top_flops: float, prior: Prior) -> float:
     """Prior probability of a steepening transition near or above the largest rung: less at larger compute."""
+    if not prior.transition_small:
+        return 0.0
     reach = math.log(TRANSITION_LARGE_FLOPS / TRANSITION_SMALL_FLOPS)
     position = min(max(math.log(top_flops / TRANSITION_SMALL_FLOPS) / reach, 0.0), 1.0)
     return float(prior.transition_small * (prior.transition_large / prior.transition_small) ** position)

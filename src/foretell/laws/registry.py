@@ -13,6 +13,7 @@ from typing import Any
 from foretell.core.errors import UserError
 from foretell.core.files import content_hash, read_json, storage_errors, write_json
 from foretell.laws.records import Forecast
+from foretell.laws.tables.columns import is_share
 
 KIND = "foretell forecast registration"
 VERSION = 1
@@ -35,7 +36,7 @@ def register(path: Path, forecast: Forecast, context: Mapping[str, Any]) -> dict
         UserError: where the file exists, the context holds what JSON cannot, or the folder is not writable.
     """
     if path.exists():
-        raise UserError(f"{path} already holds a registered forecast; one is never overwritten. Choose another folder.")
+        raise UserError(f"{path} already holds a registered forecast; one is never overwritten. Choose another place.")
     now = time.time()
     body = {
         "kind": KIND,
@@ -90,7 +91,7 @@ def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: M
 
     Args:
         registered: from :func:`load_registered`.
-        outcome_loss: the target's measured loss, in the forecast's metric.
+        outcome_loss: the target's measured loss (or share), in the forecast's metric.
         outcome_context: where the outcome came from (the target's record); returned with the score.
 
     Returns:
@@ -99,15 +100,20 @@ def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: M
         registration, ``context`` and a ``sentence``.
 
     Raises:
-        UserError: where the outcome is not a finite number above zero.
+        UserError: as :func:`check_outcome`.
     """
-    if not isinstance(outcome_loss, int | float) or not math.isfinite(outcome_loss) or outcome_loss <= 0:
-        raise UserError(f"The outcome's loss is {outcome_loss}; a finite number above zero is needed.")
     forecast = registered_forecast(registered)
+    check_outcome(outcome_loss, forecast.metric)
     inside = forecast.low <= outcome_loss <= forecast.high
     error = outcome_loss / forecast.median - 1
     place = "inside" if inside else "below" if outcome_loss < forecast.low else "above"
     refused = " The ladder had been refused beforehand." if forecast.refused else ""
+    share = is_share(forecast.metric)
+    off = f"{100 * abs(outcome_loss - forecast.median):.1f} points" if share else f"{100 * abs(error):.1f} %"
+    named = " " not in forecast.metric  # the name of a column, not a unit in words
+    reached = (
+        f"'s {forecast.metric} is {outcome_loss:.3f}" if named else f" reached {outcome_loss:.3f} {forecast.metric}"
+    )
     return {
         "outcome": float(outcome_loss),
         "median": forecast.median,
@@ -120,11 +126,30 @@ def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: M
         "sha256": registered["sha256"],
         "context": _without_non_finite(dict(outcome_context)),
         "sentence": (
-            f"The target reached {outcome_loss:.3f} {forecast.metric}, {place} the {100 * forecast.level:.0f} % "
-            f"interval from {forecast.low:.3f} to {forecast.high:.3f} and {100 * abs(error):.1f} % "
+            f"The target{reached}, {place} the {100 * forecast.level:.0f} % interval from {forecast.low:.3f} to "
+            f"{forecast.high:.3f} and {off} "
             f"{'below' if error < 0 else 'above'} the forecast of {forecast.median:.3f}.{refused}"
         ),
     }
+
+
+def check_outcome(outcome: Any, metric: str) -> None:
+    """Refuse what no run can have reached.
+
+    Raises:
+        UserError: where a loss is not a finite number above zero, or a share none from 0 to 1.
+    """
+    if not isinstance(outcome, int | float) or not math.isfinite(outcome):
+        valid = False
+    elif is_share(metric):
+        valid = 0 <= outcome <= 1
+    else:
+        valid = outcome > 0
+    if not valid:
+        kind, accepted = (
+            ("value", "a share from 0 to 1") if is_share(metric) else ("loss", "a finite number above zero")
+        )
+        raise UserError(f"The outcome's {kind} is {outcome}; {accepted} is needed.")
 
 
 def _split(forecast: Forecast) -> dict[str, Any]:

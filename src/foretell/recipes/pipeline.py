@@ -27,7 +27,7 @@ from foretell.model.hf import load_hf, save_hf
 from foretell.recipes.config import Recipe
 from foretell.recipes.planning import foreseen, measured_peak, plan_of
 from foretell.recipes.workspace import Workspace
-from foretell.report.figures import write_forecast_svg
+from foretell.report.figures import write_forecast_figure
 from foretell.report.page import write_report
 from foretell.train.config import RunSettings
 from foretell.train.display import Display
@@ -241,7 +241,7 @@ class Pipeline:
         """Draw forecast.svg, with the outcome where there is one."""
         counts = read_json(self.path("tokens", "index.json"))["splits"]["heldout"]
         outcome = read_json(self.path("score.json")) if self.path("score.json").exists() else None
-        write_forecast_svg(self.path("forecast.svg"), registered, outcome, counts["bytes"] / counts["words"])
+        write_forecast_figure(self.path("forecast.svg"), registered, outcome, counts["bytes"] / counts["words"])
 
     def target_settings(self) -> RunSettings:
         """The target in full."""

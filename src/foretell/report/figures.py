@@ -10,8 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from foretell.core.files import write_atomic
-from foretell.report.drawing import INK, LAW, OUTCOME, PAPER, RUNG, inline_svg, is_narrow, standalone_svg
+from foretell.report.drawing import INK, LAW, OUTCOME, PAPER, RUNG, inline_svg, is_narrow, legend_above, write_figure
 from foretell.report.series import ForecastSeries, LossSeries, TuningSeries, forecast_series
 from foretell.report.wording import bits, compute_tick, count, fraction, percent, plain, plural, short
 
@@ -46,17 +45,16 @@ def forecast_figure(
     return inline_svg(lambda axes: _draw_forecast(axes, series), *size, forecast_label(series), identity)
 
 
-def write_forecast_svg(
+def write_forecast_figure(
     path: Path, registered: Mapping[str, Any], outcome: Mapping[str, Any] | None, words_factor: float | None
 ) -> None:
-    """Write the forecast figure as an SVG file of its own, on a light background.
+    """Write the forecast figure as a file of its own on a light background, SVG or PNG by its suffix.
 
     Raises:
-        UserError: where ``registered`` is not a forecast record or ``path`` cannot be written.
+        UserError: where ``registered`` is not a forecast record, the suffix is another, or ``path`` cannot be written.
     """
     series = forecast_series(registered, outcome, words_factor)
-    text = standalone_svg(lambda axes: _draw_forecast(axes, series), *WIDE, forecast_label(series), "forecast")
-    write_atomic(path, text + "\n")
+    write_figure(path, lambda axes: _draw_forecast(axes, series), WIDE, forecast_label(series), "forecast")
 
 
 def forecast_label(series: ForecastSeries) -> str:
@@ -114,20 +112,7 @@ def _draw_forecast(axes: Axes, series: ForecastSeries) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
     axes.set_xlabel("training compute (target = 1)")
     axes.set_ylabel(f"{series.unit}, held out")
-    _legend(axes, FORECAST_LEGEND)
-
-
-def _legend(axes: Axes, order: tuple[str, ...] = ()) -> None:
-    """A legend above the axes, where it can hide nothing; names in ``order`` come first."""
-    entries = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    names = [name for name in order if name in entries] + [name for name in entries if name not in order]
-    handles = [entries[name] for name in names]
-    fit = (
-        {"ncols": 3, "columnspacing": 0.9, "handlelength": 1.1, "handletextpad": 0.4}
-        if is_narrow(axes)
-        else {"ncols": 5}
-    )
-    axes.legend(handles, names, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0.3, borderpad=0.1, **fit)
+    legend_above(axes, FORECAST_LEGEND)
 
 
 def percent_word(level: float | None) -> str:
@@ -179,7 +164,7 @@ def _draw_loss(axes: Axes, series: LossSeries, forecast: ForecastSeries | None) 
     axes.yaxis.set_major_locator(MaxNLocator(6, steps=ROUND_STEPS))
     axes.set_xlabel("training tokens")
     axes.set_ylabel("bits per byte")
-    _legend(axes)
+    legend_above(axes)
 
 
 def loss_limits(series: LossSeries, forecast: ForecastSeries | None) -> tuple[float, float]:
@@ -227,7 +212,7 @@ def _draw_tuning(axes: Axes, series: TuningSeries) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
     axes.set_xlabel("base learning rate")
     axes.set_ylabel("loss above the best, %")
-    _legend(axes)
+    legend_above(axes)
 
 
 def _thinned(rates: tuple[float, ...]) -> tuple[float, ...]:

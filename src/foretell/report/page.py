@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from foretell.core.files import write_atomic
@@ -39,10 +37,9 @@ from foretell.report.tables import (
     stages_table,
     tuning_table,
 )
+from foretell.report.templating import render_page
 
 REPORT_NAME = "report.html"
-# What no HTML page may hold (control characters) or no UTF-8 file can (lone surrogates).
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 
 
 def write_report(run_folder: Path) -> Path:
@@ -61,26 +58,10 @@ def write_report(run_folder: Path) -> Path:
 
 def render(run: Run) -> str:
     """The page as HTML text."""
-    environment = Environment(
-        loader=PackageLoader("foretell.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    forms = (wording.moment, wording.bits, wording.seconds, wording.percent)
+    return render_page(
+        "report.html.j2", _context(run), {"link": relative_link} | {form.__name__: form for form in forms}
     )
-    environment.filters["link"] = relative_link
-    for form in (wording.moment, wording.bits, wording.seconds, wording.percent):
-        environment.filters[form.__name__] = form
-    page = environment.get_template("report.html.j2").render(
-        _context(run), style=_asset(environment, "report.css"), script=_asset(environment, "report.js")
-    )
-    return _UNPRINTABLE.sub("\ufffd", page)
-
-
-def _asset(environment: Environment, name: str) -> Markup:
-    """A file of the package that is set into the page as it is."""
-    assert environment.loader is not None
-    return Markup(environment.loader.get_source(environment, name)[0])
 
 
 def _context(run: Run) -> dict[str, Any]:

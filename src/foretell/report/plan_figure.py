@@ -7,27 +7,26 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from foretell.core.files import write_atomic
-from foretell.laws.chinchilla import LossLaw
-from foretell.laws.plan import Plan
-from foretell.report.drawing import LAW, OUTCOME, PAPER, RUNG, standalone_svg
+from foretell.laws.sizing.chinchilla import LossLaw
+from foretell.laws.sizing.plan import Plan
+from foretell.report.drawing import LAW, OUTCOME, PAPER, RUNG, write_figure
 from foretell.report.wording import bits, count, short
 
 SIZE = (520, 310)
 TICKS = (1 / 8, 1 / 4, 1 / 2, 1.0, 2.0, 4.0, 8.0)  # of the optimum's size
 
 
-def write_plan_svg(path: Path, plan: Plan, law: LossLaw, metric: str) -> None:
-    """Write the figure as an SVG file, on a light background.
+def write_plan_figure(path: Path, plan: Plan, law: LossLaw, metric: str) -> None:
+    """Write the figure as a file of its own on a light background, SVG or PNG by its suffix.
 
     Raises:
-        UserError: where ``path`` cannot be written.
+        UserError: where the suffix is another or ``path`` cannot be written.
     """
     label = (
         f"{metric} by the law against model size at {plan.flops:.3g} training FLOPs. The lowest, "
         f"{bits(plan.loss.value)}, is at {count(plan.params.value)} parameters."
     )
-    write_atomic(path, standalone_svg(lambda axes: _draw(axes, plan, metric), *SIZE, label, "plan") + "\n")
+    write_figure(path, lambda axes: _draw(axes, plan, metric), SIZE, label, "plan")
 
 
 def _draw(axes: Axes, plan: Plan, metric: str) -> None:

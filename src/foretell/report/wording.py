@@ -82,6 +82,16 @@ def bits(value: float | None) -> str:
     return MISSING if value is None else f"{value:.3f}"
 
 
+def loss(value: float) -> str:
+    """A loss in anybody's unit: three decimals, or three digits where that says too little."""
+    return f"{value:.3f}" if abs(value) >= 0.1 or value == 0 else f"{value:.3g}"
+
+
+def times(value: float) -> str:
+    """A factor: ``4.84``, ``1,240``, ``2.78 million``."""
+    return f"{value:.3g}" if value < 1000 else count(value)
+
+
 def percent(value: float | None) -> str:
     """``0.0123`` becomes ``1.2 %``; what is below a tenth of a per cent keeps two digits."""
     if value is None:
@@ -129,6 +139,12 @@ def compute_tick(value: float, brief: bool = False) -> str:
     if -5 <= exponent < 0:
         return f"1/{10**-exponent:,}"
     return f"{10**exponent:,}" if 0 <= exponent <= 3 else power_of_ten(exponent)
+
+
+def one_line(text: str, longest: int) -> str:
+    """A name for a label: printable, on one line, cut to ``longest`` characters."""
+    plain_text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return plain_text if len(plain_text) <= longest else plain_text[: longest - 1] + "…"
 
 
 def plural(number: int, singular: str, many: str | None = None) -> str:

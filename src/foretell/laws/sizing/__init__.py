@@ -1,0 +1,1 @@
+"""Laws of parameters and tokens, and what they say about a budget."""

@@ -1,0 +1,1 @@
+"""Reading anyone's runs: tables, exports, TensorBoard files and folders of trainings become runs."""
