@@ -4,7 +4,7 @@ For every family and share of a folder of tidy tables the finished runs with at 
 least four of them, forecast the run with the highest accuracy (the lowest error) among those of at least half the
 largest compute. Every source is forecast with constants that were learned from the others.
 
-``python -m foretell.laws.capability_protocol FOLDER`` prints the page docs/capability_backtest.md (minutes).
+``python -m foretell.laws.capability.capability_protocol FOLDER`` prints the page docs/capability_backtest.md (minutes).
 """
 
 from __future__ import annotations
@@ -200,7 +200,9 @@ def _row(row: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print how far off forecasts of accuracies are on a folder of tidy tables."""
-    parser = argparse.ArgumentParser(prog="python -m foretell.laws.capability_protocol", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m foretell.laws.capability.capability_protocol", description=main.__doc__
+    )
     parser.add_argument("folder", type=Path, help="tidy CSVs of public training runs")
     options = parser.parse_args(arguments)
     try:
