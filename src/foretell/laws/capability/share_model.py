@@ -34,6 +34,7 @@ LEVELS, SLOPES, SCALES, FLOORS = 33, 13, 3, 6  # grid points of each
 LOWEST_LEVEL, HIGHEST_LEVEL = -3.0, 5.0  # of h at the largest run: p is 0 above the floor, and 1
 COARSE_NOISE, NEGLIGIBLE = 4.0, 1e-4  # a first pass over few levels, so with more noise, finds where the level can lie
 FARTHEST = 40.0  # in ln(compute), beyond which a bent curve is not followed
+BELIEVED = 13.0  # in ln(compute) from the reference; public families begin there, and beliefs reach no further
 OUTLIER_RANGE = 12.0  # of h, evenly, where other sources tell nothing
 STEPS = ndtri((np.arange(9) + 0.5) / 9)  # equally likely standard normal values
 CHANCE_STEPS = np.array([-3.0, -2.0, -1.0, -0.4, 0.0, 0.4])  # floors lie below the chance of guessing more than above
@@ -193,7 +194,7 @@ def _grid(
     curvature, top = grid[:, 3], grid[:, 4]
     # levels and slopes are believed at the reference, along compute; a curve along the loss bends in another way
     bend = curvature if along_compute else np.full_like(curvature, np.mean(prior.curvatures))
-    beyond = float(np.clip(math.log(REFERENCE_FLOPS) - points.x[-1], -FARTHEST, FARTHEST))
+    beyond = float(np.clip(math.log(REFERENCE_FLOPS) - points.x[-1], -BELIEVED, BELIEVED))
     slope = grid[:, 2] * np.exp(bend * beyond)
     shape = top[:, None], slope[:, None], curvature[:, None]
     reference = curve(top[:, None], slope[:, None], bend[:, None], np.array([[beyond]]))[:, 0]
