@@ -122,8 +122,12 @@ def test_a_refusal_is_said_first() -> None:
 
 
 def test_public_forecasts_have_a_place_of_their_own(page: Page) -> None:
-    assert "No public forecasts at about this distance" in page.text
+    assert "on public families the median error at about that distance" in page.text
     record = plain_record("loss", [3.0, 2.8, 2.7])
+    untold = Page(
+        render_forecast(dataclasses.replace(record, forecast=dataclasses.replace(record.forecast, findings=())))
+    )
+    assert "No public forecasts at about this distance" in untold.text
     said = Finding("track-record", "note", "The median error at about that distance was 4.0 %.")
     told = dataclasses.replace(record.forecast, findings=(said,))
     page = Page(render_forecast(dataclasses.replace(record, forecast=told)))

@@ -3,14 +3,10 @@
 For every family and share of a folder of tidy tables the finished runs with at most 1/R of the largest compute, at
 least four of them, forecast the run with the highest accuracy (the lowest error) among those of at least half the
 largest compute. Every source is forecast with constants that were learned from the others.
-
-``python -m foretell.laws.capability.capability_protocol FOLDER`` prints the page docs/capability_backtest.md (minutes).
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -196,22 +192,3 @@ def _row(row: dict[str, Any]) -> str:
         f"| {row['gap']:,.0f} | {row['cases']} | {100 * row['median_error']:.1f} | {100 * row['p90_error']:.1f} | "
         f"{100 * row['bias']:+.1f} | {row['coverage']:.0%} | {100 * row['width']:.0f} | {row['winkler']:.3f} |"
     )
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print how far off forecasts of accuracies are on a folder of tidy tables."""
-    parser = argparse.ArgumentParser(
-        prog="python -m foretell.laws.capability.capability_protocol", description=main.__doc__
-    )
-    parser.add_argument("folder", type=Path, help="tidy CSVs of public training runs")
-    options = parser.parse_args(arguments)
-    try:
-        print(capability_page(capability_backtest(options.folder)))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
