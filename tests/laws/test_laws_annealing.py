@@ -173,6 +173,7 @@ def test_tables_of_curves_are_told_from_tables_of_runs(tmp_path: Path) -> None:
             curves_of(read_table(path))
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_backtest_prints() -> None:
     docs = Path(__file__).parents[2] / "docs"
     page = (docs / "annealing.md").read_text()

@@ -205,6 +205,7 @@ def test_the_published_replication_is_met() -> None:
     assert 5e10 < params < 9e10 and 15 < tokens / params < 30
 
 
+@pytest.mark.slow
 @here
 def test_what_repeated_tokens_are_worth_is_as_published() -> None:
     """Muennighoff et al. 2023: R_D 15.4 and R_N 5.3, on the runs of one to five epochs."""

@@ -119,6 +119,7 @@ def test_enough_text_costs_nothing_and_little_text_asks_for_a_smaller_model(law:
     assert little.half_worth_epochs.value == pytest.approx(1 + 15.4 * np.log(2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evidence", [EXTRAPOLATION_EVIDENCE, np.inf])
 def test_the_advised_run_narrows_the_interval_as_foretold(evidence: float) -> None:
     """Drawn from the true law, seven times over, it does on average about what was expected of it."""

@@ -184,6 +184,7 @@ def test_real_rungs_are_inside_the_band_learned_from_smaller_ones(name: str) -> 
     assert deviations.shape == (4, len(GRID)) and (deviations.max(axis=1) < shape.boundary(0.05)).all()
 
 
+@pytest.mark.slow
 def test_the_page_is_what_the_backtest_prints() -> None:
     page = (FORECASTS.parent / "watch.md").read_text()
     for line in [*own_table(FORECASTS), *sealed_verdicts(FORECASTS)]:
