@@ -108,3 +108,29 @@ def test_shares_and_sweeps_are_not_taken_for_losses_and_seeds(
     assert 0.45 < record["low"] < record["value"] < record["high"] < 1 and "pass-rate" in record["law"]["name"]
     main(["forecast", str(tmp_path / "a.csv"), "--flops", "1e21"])
     assert "keep the best of each size" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--flops", "1e22", "--params=-5", "--tokens", "1e10"], "params of the target is -5.0"),
+        (["--params", "0", "--tokens", "1e9"], "params of the target is 0.0"),
+        (["--params=-1", "--tokens=-1e25"], "params of the target is -1.0"),
+        (["--flops", "nan"], "flops of the target is nan"),
+        (["--flops", "1e22", "--params", "1e9", "--tokens", "1e9"], "give two of the three"),
+        (["--params", "1e9"], "--flops is missing"),
+    ],
+)
+def test_targets_that_are_none(table: Path, options: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["forecast", str(table), *options]) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and not captured.out
+
+
+def test_the_missing_half_of_a_shape_follows_from_compute(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = []
+    for options in (["--params", "1e9"], ["--params", "1e9", "--tokens", "1.6667e12"], ["--tokens", "1.6667e12"], []):
+        assert main(["forecast", str(table), "--flops", "1e22", *options, "--json"]) == 0
+        values.append(json.loads(capsys.readouterr().out)["value"])
+    assert values[0] == pytest.approx(values[1], rel=1e-4) == pytest.approx(values[2], rel=1e-3)
+    assert values[0] > 1.01 * values[3]

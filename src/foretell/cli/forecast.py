@@ -24,7 +24,7 @@ from foretell.laws.capability.accuracy import forecast_share_table
 from foretell.laws.capability.capability_protocol import capability_backtest, capability_page
 from foretell.laws.capability.passrate_table import is_count_table
 from foretell.laws.forecast import forecast as make_forecast
-from foretell.laws.forecast import forecast_runs
+from foretell.laws.forecast import forecast_runs, target_of
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
 from foretell.laws.tables.runs import is_share, runs_of
@@ -123,11 +123,7 @@ def _record(made: Made, seal: dict[str, Any] | None, arguments: argparse.Namespa
 
 
 def _from_table(path: Path, table: Table, arguments: argparse.Namespace) -> Made:
-    flops = arguments.flops
-    if flops is None and arguments.params is not None and arguments.tokens is not None:
-        flops = 6 * arguments.params * arguments.tokens
-    if flops is None:
-        raise UserError("--flops is missing: the compute to forecast for (or --params and --tokens).")
+    flops, params, tokens = target_of(arguments.flops, arguments.params, arguments.tokens)
     runs = runs_of(table, arguments.metric, arguments.family)
     level = USUAL_LEVEL if arguments.level is None else arguments.level
     if is_share(runs.metric):
@@ -144,8 +140,8 @@ def _from_table(path: Path, table: Table, arguments: argparse.Namespace) -> Made
         flops,
         level=level,
         max_flops=arguments.max_flops,
-        params=arguments.params,
-        tokens=arguments.tokens,
+        params=params,
+        tokens=tokens,
     )
     return Made(made, path, count, table=table, runs=runs)
 

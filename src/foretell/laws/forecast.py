@@ -30,6 +30,7 @@ __all__ = ["Finding", "Forecast", "Observation", "forecast", "forecast_runs"]
 
 BAND_POINTS = 60
 LARGEST_SEED_SPREAD = 1.05
+FAR = 3.0  # factor between compute and 6 N D that conventions of counting explain
 PENALTY_DOUBT = 0.4  # of what the target owes to its shape: curvatures of public families scatter by so much
 BITS_PER_BYTE = "bits per byte"
 
@@ -138,8 +139,9 @@ def forecast_runs(
     """
     if is_share(runs.metric):
         raise UserError(
-            f"{runs.metric} is a share, not a loss; only losses, where lower is better, are forecast so far."
+            f"{runs.metric} is a share, not a loss; foretell.laws.capability.accuracy.forecast_share forecasts those."
         )
+    target_flops, params, tokens = target_of(target_flops, params, tokens)
     used = [run for run in runs.runs if max_flops is None or run.flops <= max_flops]
     if not used:
         raise UserError(f"max_flops is {max_flops:.4g} and the smallest run has {runs.runs[0].flops:.4g} FLOPs.")
@@ -153,6 +155,34 @@ def forecast_runs(
         notes.append(_shape_note(ladder.shape, target_flops, params, tokens, asked.penalty))
     findings = by_severity([*made.findings, *notes])
     return dataclasses.replace(made, metric=runs.metric, findings=findings), len(used)
+
+
+def target_of(
+    flops: float | None, params: float | None, tokens: float | None
+) -> tuple[float, float | None, float | None]:
+    """What run is asked for: compute from a shape, or the missing half of a shape from compute, by C = 6 N D.
+
+    Raises:
+        UserError: for a figure that is not finite and above zero, too few of them, or three that contradict each other.
+    """
+    for name, value in (("flops", flops), ("params", params), ("tokens", tokens)):
+        if value is not None and not (math.isfinite(value) and value > 0):
+            raise UserError(f"{name} of the target is {value}; a finite number above zero is expected.")
+    if flops is None:
+        if params is None or tokens is None:
+            raise UserError("--flops is missing: the compute to forecast for (or --params and --tokens).")
+        return 6 * params * tokens, params, tokens
+    if params is not None and tokens is not None:
+        if not 1 / FAR <= flops / (6 * params * tokens) <= FAR:
+            raise UserError(
+                f"The target's flops are {flops:.4g} and 6 x params x tokens {6 * params * tokens:.4g}; give two of "
+                "the three."
+            )
+    elif params is not None:
+        tokens = flops / (6 * params)
+    elif tokens is not None:
+        params = flops / (6 * tokens)
+    return flops, params, tokens
 
 
 def as_observation(run: Run) -> Observation:
