@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from foretell.laws.capability.accuracy import forecast_share_table
-from foretell.laws.forecast import forecast_runs
+from foretell.laws.forecast import forecast_runs, target_of
 from foretell.laws.records import Forecast
 from foretell.laws.tables.runs import is_share, runs_of
 from foretell.laws.tables.sources import read_source
@@ -43,6 +43,7 @@ def forecast(
     Raises:
         UserError: naming the rows of a table that cannot be used, or the argument that is not accepted.
     """
+    flops, params, tokens = target_of(flops, params, tokens)
     table = read_source(runs)
     found = runs_of(table, metric, family)
     if is_share(found.metric):

@@ -109,7 +109,8 @@ def _falls(sizes: Sizes, noise: Vector) -> Iterator[Finding]:
         yield Finding(
             "does-not-fall",
             "refusal",
-            f"The loss does not fall with compute beyond noise: slope {slope:.4f} with standard error {error:.4f}.",
+            f"The loss does not fall with compute beyond noise: its log-log slope is {-slope:+.4f}, standard error "
+            f"{error:.4f}.",
         )
         return
     for index, step in enumerate(np.diff(sizes.log_loss)):

@@ -151,6 +151,8 @@ def forecast_runs(
     asked = _Question(target_flops, level, runs.unit, _penalty(ladder.shape, target_flops, params, tokens))
     made = _forecast_sizes(sizes, ladder.used, asked, prior, every=ladder.sizes)
     notes = [*runs.findings, *_choice(ladder, sizes, len(used)), *_sweep(ladder)]
+    if ladder.shape is None and params is not None and tokens is not None:
+        notes += _untold_shape(used, tokens / params)
     if asked.penalty:
         notes.append(_shape_note(ladder.shape, target_flops, params, tokens, asked.penalty))
     findings = by_severity([*made.findings, *notes])
@@ -165,9 +167,7 @@ def target_of(
     Raises:
         UserError: for a figure that is not finite and above zero, too few of them, or three that contradict each other.
     """
-    for name, value in (("flops", flops), ("params", params), ("tokens", tokens)):
-        if value is not None and not (math.isfinite(value) and value > 0):
-            raise UserError(f"{name} of the target is {value}; a finite number above zero is expected.")
+    flops, params, tokens = _figure("flops", flops), _figure("params", params), _figure("tokens", tokens)
     if flops is None:
         if params is None or tokens is None:
             raise UserError("--flops is missing: the compute to forecast for (or --params and --tokens).")
@@ -183,6 +183,17 @@ def target_of(
     elif tokens is not None:
         params = flops / (6 * tokens)
     return flops, params, tokens
+
+
+def _figure(name: str, value: Any) -> float | None:
+    """A figure of the target as a float: whole numbers above 2^63 are usual here, and numpy takes no such."""
+    try:
+        number = None if value is None else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if number is not None and not (math.isfinite(number) and number > 0):
+        raise UserError(f"{name} of the target is {value}; a finite number above zero is expected.")
+    return number
 
 
 def as_observation(run: Run) -> Observation:
@@ -207,6 +218,19 @@ def _shape_note(shape: Shape | None, flops: float, params: float | None, tokens:
         f"The target's {ratio:.3g} tokens per parameter cost {100 * math.expm1(owed):.1f} % of loss against the best "
         f"{float(shape.best_ratio(flops)):.3g} at its compute{tail}",
     )
+
+
+def _untold_shape(runs: Sequence[Run], ratio: float) -> Iterator[Finding]:
+    """A target unlike runs that do not tell what their shape costs: the forecast is then of a run like them."""
+    known = [run.tokens / run.params for run in runs if run.params is not None and run.tokens is not None]
+    if len(known) < len(runs) or not min(known) / 1.5 <= ratio <= max(known) * 1.5:
+        have = f"{min(known):.3g} to {max(known):.3g}" if known else "an unknown number"
+        yield Finding(
+            "target-shape",
+            "warning",
+            f"The target has {ratio:.3g} tokens per parameter and the runs {have}, which do not tell what that costs: "
+            "the forecast is of a run shaped like them, and another shape may do worse by 10 % and more.",
+        )
 
 
 def _choice(ladder: Ladder, sizes: Sizes, count: int) -> Iterator[Finding]:
