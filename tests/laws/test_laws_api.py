@@ -22,7 +22,7 @@ def test_rows_are_as_good_as_a_file() -> None:
     with EXAMPLE.open() as file:
         rows = list(csv.DictReader(file))
     assert foretell.forecast(rows, flops=TARGET).median == foretell.forecast(EXAMPLE, flops=TARGET).median
-    numbers = [{"C": float(row["flops"]), "loss": float(row["loss"])} for row in rows]
+    numbers = [{"C": float(row["flops"]), "bits_per_byte": float(row["bits_per_byte"])} for row in rows]
     without_sizes = foretell.forecast(numbers, flops=TARGET)
     assert without_sizes.low < OUTCOME < without_sizes.high
 
