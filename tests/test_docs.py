@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from foretell.cli.forecast import backtest_document
 from foretell.cli.main import main
 from foretell.core.files import read_json
 from foretell.laws.registry import load_registered
@@ -66,3 +67,28 @@ def test_the_benchmark_table_is_its_record() -> None:
         figures += [f"**{row['ratio']:.2f}**", f"{row['eager_ratio']:.2f}", f"{row['peak_share'] * 100:.0f} %"]
         for figure in figures:
             assert figure in line, (figure, line)
+
+
+def percent(share: float, digits: int = 1) -> str:
+    return f"{100 * share:.{digits}f} %"
+
+
+def test_the_backtest_figures_are_those_of_its_record() -> None:
+    """What the pages and the README say of the backtest is in docs/backtest.json, which one command writes."""
+    record = read_json(ROOT / "docs" / "backtest.json")
+    page, readme, shares = (" ".join(path.read_text().split()) for path in (
+        ROOT / "docs" / "forecast.md", ROOT / "README.md", ROOT / "docs" / "capabilities.md"))  # fmt: skip
+    clean, everything = [row for row in record["clean"] if row["gap"] is not None], record["all"]
+    for row in clean:
+        figures = [percent(row["median_error"]), percent(row["p90_error"]), percent(row["coverage"], 0),
+                   percent(row["bootstrap_median_error"]), percent(row["bootstrap_coverage"], 0)]  # fmt: skip
+        assert f"| {row['gap']:,.0f} | {row['cases']} | {' | '.join(figures)} |" in page
+    held, usual = percent(everything["coverage"], 0), percent(everything["bootstrap_coverage"], 0)
+    assert f"Of all {everything['cases']} cases" in page and f"interval held {held}; a bootstrap" in page
+    assert f"{everything['winkler']:.2f} against {everything['bootstrap_winkler']:.2f}" in page
+    errors = [percent(row["median_error"]) for row in clean]
+    assert f"families is {errors[0]} and {errors[1]}" in readme and f"at 1,000 times {errors[2]}" in readme
+    assert f"of all {everything['cases']} cases" in readme and f"held {held} (the usual bootstrap: {usual})" in readme
+    for row in record["shares"]["summary"]:
+        assert f"| {row['gap']:,.0f} | {row['cases']} | {100 * row['median_error']:.1f} |" in shares
+    assert (ROOT / "docs" / "backtest.md").read_text() == backtest_document(record)

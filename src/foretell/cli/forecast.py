@@ -89,13 +89,18 @@ def backtest(folder: Path, arguments: argparse.Namespace) -> int:
     """Forecast what the tables of a folder already know, and say how far off the forecasts were."""
     gaps, level = _gaps(arguments.gaps), USUAL_LEVEL if arguments.level is None else arguments.level
     record = gap_backtest(folder, gaps, level) | {"shares": capability_backtest(folder, gaps, level)}
-    page = f"{backtest_page(record)}\n## Accuracies and other shares\n\n{capability_page(record['shares'])}\n"
+    page = backtest_document(record)
     if arguments.output is not None:
         target = Path(arguments.output)
         write_json(target / "backtest.json", record)
         write_atomic(target / "backtest.md", page)
     print(json.dumps(record, allow_nan=False) if arguments.json else page)
     return 0
+
+
+def backtest_document(record: dict[str, Any]) -> str:
+    """The page of a backtest of losses and shares, as docs/backtest.md has it."""
+    return f"{backtest_page(record)}\n## Accuracies and other shares\n\n{capability_page(record['shares'])}\n"
 
 
 def _gaps(text: str | None) -> list[float]:

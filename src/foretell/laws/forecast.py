@@ -1,6 +1,6 @@
 """The loss of a run that nobody has trained yet, from a ladder of small ones, with an interval and its caveats.
 
-The law is L(C) = a C^-b + c (OpenAI 2023, "GPT-4 Technical Report", section 3.1); the model around it is in
+The laws that are averaged are in :mod:`foretell.laws.power_laws`, the model around them in
 :mod:`foretell.laws.posterior`, what is checked in :mod:`foretell.laws.diagnostics`.
 """
 

@@ -16,10 +16,8 @@ from foretell.laws.shape import Shape, smooth_frontier
 from foretell.laws.sizes import Sizes, gather_sizes, group_sizes
 
 FEW, ONE_RECIPE = 12, 2.0  # sizes, and the factor of tokens per parameter within which they are one ladder
-SPAN, FEWEST = (
-    16.0,
-    5,
-)  # the part of a frontier that a law is fitted to: what lies below bends it more than it supports it
+# The part of a frontier that a law is fitted to: what lies below bends it more than it supports it.
+SPAN, FEWEST = 16.0, 5
 
 Size = list[Observation]
 

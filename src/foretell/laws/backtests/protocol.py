@@ -7,7 +7,7 @@ four of them, forecast the run with the lowest loss among those of at least half
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from foretell.core.errors import UserError
-from foretell.core.tables import read_table
+from foretell.core.tables import Table, read_table
 from foretell.laws.backtests.baseline import bootstrap_forecast
 from foretell.laws.forecast import as_observation, forecast_runs
 from foretell.laws.tables.runs import Run, Runs, runs_of
@@ -108,7 +108,18 @@ def gap_cases(folder: Path, gaps: Sequence[float] = GAPS, skipped: list[str] | N
     Raises:
         UserError: where the folder holds no tidy table.
     """
-    skipped = [] if skipped is None else skipped
+    for path, _, runs, family in tidy_families(folder, is_loss, [] if skipped is None else skipped):
+        yield from _cut(path.stem, family, runs, gaps)
+
+
+def tidy_families(
+    folder: Path, wanted: Callable[[str], bool], skipped: list[str]
+) -> Iterator[tuple[Path, Table, Runs, str]]:
+    """The runs of every family and wanted metric of a folder of tidy tables: file, table, runs, family.
+
+    Raises:
+        UserError: where the folder holds no table.
+    """
     paths = sorted(path for path in folder.glob("*.csv") if "per_problem" not in path.name)
     if not paths:
         raise UserError(f"{folder} holds no .csv table.")
@@ -117,16 +128,15 @@ def gap_cases(folder: Path, gaps: Sequence[float] = GAPS, skipped: list[str] | N
         if not {"family", "metric", "value"} <= set(table.columns):
             skipped.append(f"{path.name}: it has no columns family, metric and value")
             continue
-        pairs = dict.fromkeys((str(row["family"]), str(row["metric"])) for row in table.rows)
-        for family, name in pairs:
-            if not is_loss(name):
+        for family, name in dict.fromkeys((str(row["family"]), str(row["metric"])) for row in table.rows):
+            if not wanted(name):
                 continue
             try:
                 runs = runs_of(table, name, family)
             except UserError as error:
                 skipped.append(f"{family} {name}: {str(error).replace(str(path), path.name)}")
                 continue
-            yield from _cut(path.stem, family, runs, gaps)
+            yield path, table, runs, family
 
 
 def _cut(source: str, family: str, runs: Runs, gaps: Iterable[float]) -> Iterator[GapCase]:

@@ -14,13 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from foretell.core.errors import UserError
-from foretell.core.tables import read_table
-from foretell.laws.backtests.protocol import FEWEST_RUNS, GAPS
+from foretell.laws.backtests.protocol import FEWEST_RUNS, GAPS, tidy_families
 from foretell.laws.capability.accuracy import ShareForecast, forecast_share
 from foretell.laws.capability.share_frontier import losses_beside
 from foretell.laws.capability.share_prior import lower_is_better
-from foretell.laws.tables.runs import Run, Runs, is_share, runs_of
+from foretell.laws.tables.runs import Run, Runs, is_share
 
 
 @dataclass(frozen=True)
@@ -86,23 +84,8 @@ def share_families(folder: Path, skipped: list[str] | None = None) -> Iterator[S
     Raises:
         UserError: where the folder holds no table.
     """
-    skipped = [] if skipped is None else skipped
-    paths = sorted(folder.glob("*.csv"))
-    if not paths:
-        raise UserError(f"{folder} holds no .csv table.")
-    for path in paths:
-        table = read_table(path)
-        if not {"family", "metric", "value"} <= set(table.columns):
-            continue
-        for family, name in dict.fromkeys((str(row["family"]), str(row["metric"])) for row in table.rows):
-            if not is_share(name):
-                continue
-            try:
-                runs = runs_of(table, name, family)
-            except UserError as error:
-                skipped.append(f"{family} {name}: {str(error).replace(str(path), path.name)}")
-                continue
-            yield ShareFamily(path.stem, runs, family, losses_beside(table, runs, family))
+    for path, table, runs, family in tidy_families(folder, is_share, [] if skipped is None else skipped):
+        yield ShareFamily(path.stem, runs, family, losses_beside(table, runs, family))
 
 
 def share_cases(family: ShareFamily, gaps: Sequence[float] = GAPS) -> Iterator[ShareCase]:
