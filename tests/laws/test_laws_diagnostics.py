@@ -40,7 +40,7 @@ def test_at_large_compute_the_note_on_small_scale_is_absent():
     flops = [size * 1e7 for size in FLOPS]
     made = forecast(ladder(flops, constants=(85.0, 0.09, 0.5)), 1e20)
     assert found(made) == {"track-record": "note"}
-    assert "33 times beyond the largest run" in sentence(made, "track-record")
+    assert "33 times beyond the largest point" in sentence(made, "track-record")
 
 
 def test_slopes_that_rise_are_warned_of_and_then_refused():

@@ -202,7 +202,7 @@ def _track_record(flops: Vector, gap: float) -> Iterator[Finding]:
     yield Finding(
         "track-record",
         "warning" if gap > TRACK_WARNING else "note",
-        f"The target is {gap:,.0f} times beyond the largest run; on public families the median error at about that "
+        f"The target is {gap:,.0f} times beyond the largest point; on public families the median error at about that "
         f"distance was {100 * error:.1f} %, and the 90 % interval held {100 * held:.0f} % of {len(alike)} outcomes.",
     )
 

@@ -251,7 +251,11 @@ def _choice(ladder: Ladder, sizes: Sizes, count: int) -> Iterator[Finding]:
             + _below(ladder.sizes, sizes),
         )
     elif len(sizes.flops) < len(ladder.sizes.flops) or ladder.left_out:
-        worse = f"; {len(ladder.left_out)} of {count} runs are less efficient." if ladder.left_out else "."
+        worse = (
+            f"; {len(ladder.left_out)} of {count} runs are not the best of their doubling of compute."
+            if ladder.left_out
+            else "."
+        )
         yield Finding(
             "frontier",
             "note",
