@@ -24,7 +24,8 @@ from foretell.laws.capability.accuracy import forecast_share_table
 from foretell.laws.capability.capability_protocol import capability_backtest, capability_page
 from foretell.laws.capability.passrate_table import is_count_table
 from foretell.laws.forecast import forecast as make_forecast
-from foretell.laws.forecast import forecast_runs, target_of
+from foretell.laws.forecast import forecast_runs
+from foretell.laws.target import target_of
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
 from foretell.laws.tables.runs import is_share, runs_of

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from foretell.laws.capability.accuracy import forecast_share_table
-from foretell.laws.forecast import forecast_runs, target_of
+from foretell.laws.forecast import forecast_runs
 from foretell.laws.records import Forecast
 from foretell.laws.tables.runs import is_share, runs_of
 from foretell.laws.tables.sources import read_source
+from foretell.laws.target import target_of
 
 
 def forecast(

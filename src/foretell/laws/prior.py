@@ -48,7 +48,10 @@ class Prior:
     transition_small: float = 0.3  # probability at and below TRANSITION_SMALL_FLOPS; 0 for none at all
     transition_large: float = 0.04  # at and above TRANSITION_LARGE_FLOPS
     transition_strength: float = 0.6  # scale of the half-normal u
-    relaxing: float = 0.0  # probability of the law whose slope relaxes, see foretell.laws.power_laws; its s, e and r:
+    straight: float = 0.0  # probability of a straight line, for ladders that no public family is like
+    relaxing: float = (
+        0.0  # probability, of the rest, of the law whose slope relaxes (foretell.laws.power_laws); s, e, r:
+    )
     slope: float = 0.055
     slope_factor: float = 1.5
     floor: float = 0.037

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from foretell.core.errors import UserError
 
 Severity = Literal["note", "warning", "refusal"]
+ADDED = ("left_out",)  # fields that forecasts registered before they were there lack
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Observation:
         seed: which repetition of its size this is.
         label: what to call the size in sentences; empty is allowed.
         curve: (tokens or FLOPs so far, loss) along the run, increasing in the first; may be empty.
+        unique_tokens: different tokens among the training tokens, > 0, where some were read more than once; ``None``
+            where none was, or where that is not known.
     """
 
     flops: float
@@ -34,6 +37,7 @@ class Observation:
     seed: int = 0
     label: str = ""
     curve: tuple[tuple[float, float], ...] = ()
+    unique_tokens: float | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ class Forecast:
         rungs: one summary a size: label, flops, params, tokens, seeds, mean_loss, standard_error (of it), residual (of
             ln(loss) from the law).
         observations: the runs it was made from.
+        left_out: names of the runs that it was not made from, by the reason: "stray" for those that are far off their
+            neighbours, "frontier" for those that are not near the best of their compute. With ``observations`` they are
+            all runs up to the limit of compute.
     """
 
     law: dict[str, Any]
@@ -73,6 +80,7 @@ class Forecast:
     band: dict[str, list[float]] = dataclasses.field(default_factory=dict)
     rungs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     observations: tuple[Observation, ...] = ()
+    left_out: dict[str, list[str]] = dataclasses.field(default_factory=dict)
 
     @property
     def refused(self) -> bool:
@@ -117,10 +125,10 @@ class Forecast:
             UserError: where a field is missing.
         """
         names = [field.name for field in dataclasses.fields(cls)]
-        missing = [name for name in names if name not in values]
+        missing = [name for name in names if name not in values and name not in ADDED]
         if missing:
             raise UserError(f"This is not a forecast: its {missing[0]!r} is missing.")
-        kept = {name: values[name] for name in names}
+        kept = {name: values[name] for name in names if name in values}
         kept["findings"] = tuple(Finding(**finding) for finding in values["findings"])
         kept["observations"] = tuple(
             Observation(**run | {"curve": tuple((when, loss) for when, loss in run["curve"])})

@@ -1,0 +1,83 @@
+"""Whether a ladder contradicts what public families teach: too steep, too flat, or straight where all of them bend.
+
+The laws of a forecast believe that log-log slopes fall towards those of public families at large compute. A ladder
+that shows the opposite must not be pressed into them in silence: it is said, and a straight line has a part in its
+forecast (see :mod:`foretell.laws.power_laws`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from foretell.laws.ladder_shape import mean_slope, weighted_polynomial
+from foretell.laws.prior import PUBLIC_FLOPS
+from foretell.laws.sizes import Sizes
+
+# Measured over the losses of the public families of the backtest (tests/laws/test_laws_unlike.py holds them to it):
+PUBLIC_SLOPES = (0.03, 0.13)  # log-log slopes of the upper part of their frontiers
+PUBLIC_BEND = 0.05  # by what share of itself the slope falls for each factor e of compute, at the least
+NEAR_FLOOR = 0.06  # slopes below this have little left to fall: a straight line is then nothing odd
+FEWEST = 5  # sizes that tell a line from a curve
+CERTAIN = 4.0  # standard errors between a ladder's bend and PUBLIC_BEND
+RISING = -0.03  # a bend below this is a slope that rises, which has a finding of its own
+SCATTER, SCATTER_WORTH = 0.003, 2.0  # of ln(loss) about the parabola, believed before, and how many sizes that is worth
+
+
+@dataclass(frozen=True)
+class Unlike:
+    """What of a ladder no public family shows.
+
+    Attributes:
+        slope: log-log slope of the part that laws are fitted to, of -ln(loss) over ln(compute).
+        straight: factor of compute over which the slope does not fall; ``None`` where the slope itself is the matter.
+    """
+
+    slope: float
+    straight: float | None = None
+
+    @property
+    def sentence(self) -> str:
+        """The contradiction with its figures."""
+        low, high = PUBLIC_SLOPES
+        if self.straight is None:
+            seen = f"the log-log slope at the largest runs is {self.slope:.3f}, that of public families {low} to {high}"
+        else:
+            seen = (
+                f"the log-log slope of {self.slope:.3f} does not fall over a factor {self.straight:,.0f} of compute, "
+                f"where that of public families falls by {100 * PUBLIC_BEND:.0f} % of itself and more for each factor e"
+            )
+        return (
+            f"These runs are unlike any public family: {seen}. A straight line has a part in the forecast, and the "
+            "backtest says nothing of such runs."
+        )
+
+
+def unlike_public(every: Sizes, upper: Sizes) -> Unlike | None:
+    """What contradicts the public families; ``None`` where nothing does, or none of them is so small.
+
+    Args:
+        every: all sizes of the ladder or points of the frontier, which show whether the slope falls.
+        upper: those that laws are fitted to, which show how steep it is.
+    """
+    if every.flops[-1] < PUBLIC_FLOPS or len(upper.flops) < 3:
+        return None
+    slope = mean_slope(upper)
+    if not PUBLIC_SLOPES[0] <= slope <= PUBLIC_SLOPES[1]:
+        return Unlike(slope)
+    count = len(every.flops)
+    if count < FEWEST or slope < NEAR_FLOOR:
+        return None
+    x = every.x - every.x.mean()
+    weights = 1 / np.sqrt(every.seeds)
+    coefficients, errors = weighted_polynomial(x, every.log_loss, weights, 2)
+    misses = (every.log_loss - np.polynomial.polynomial.polyval(x, coefficients)) / weights
+    # the ladder's own scatter, not the usual noise: a line without noise is the plainest contradiction
+    scatter = math.sqrt((float(misses @ misses) + SCATTER_WORTH * SCATTER**2) / (count - 3 + SCATTER_WORTH))
+    middle = -float(coefficients[1])
+    bend, error = 2 * float(coefficients[2]) / middle, 2 * float(errors[2]) * scatter / middle
+    if middle > 0 and bend > RISING and PUBLIC_BEND - bend > CERTAIN * error:
+        return Unlike(slope, float(every.flops[-1] / every.flops[0]))
+    return None
