@@ -73,3 +73,10 @@ def test_the_bounds_are_those_of_the_public_families() -> None:
             unlike.append((case.family, case.gap))
     assert not unlike
     assert PUBLIC_SLOPES[0] < min(slopes) and max(slopes) < PUBLIC_SLOPES[1]
+
+
+def test_a_steep_ladder_that_bends_is_warned_of_and_no_straight_line_drawn() -> None:
+    made = made_from(lambda grown: 0.5 + 3 * grown**-0.35)
+    assert "unlike-public" in [finding.code for finding in made.findings]
+    assert "power law without offset" not in [made.law["name"], *(one["name"] for one in made.law["averaged_with"])]
+    assert made.low < 0.5 + 3 * (LARGEST * 100 / START) ** -0.35 < made.high

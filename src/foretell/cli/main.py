@@ -13,8 +13,10 @@ from typing import Any
 
 import foretell
 from foretell.cli import plan_arguments
+from foretell.cli.quantities import quantity_argument
 from foretell.core.errors import UserError
 from foretell.core.progress import say
+from foretell.laws.tables.columns import KINDS
 
 DESCRIPTION = "Know how good a language model will be before you pay for it."
 EPILOG = """\
@@ -36,6 +38,7 @@ FORECAST_EPILOG = """\
   foretell forecast runs.csv --metric val_loss --flops 1e22 --json
   foretell forecast runs.csv --flops 1e21 --max-flops 1e19 as if the larger runs had not been trained
   foretell forecast runs.csv --metric acc_hellaswag --flops 1e22   an accuracy, an error or a pass rate
+  foretell forecast runs.csv --metric mmlu --kind share --flops 1e22   one whose name does not say that it is a share
   foretell forecast counts.csv --flops 1e22               columns run, flops, problem, n_samples, n_correct: pass rates
   foretell forecast runs.csv --flops 1e22 --figure forecast.svg --page forecast.html
   foretell forecast runs.csv --flops 1e22 --register forecast.json
@@ -108,12 +111,18 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("runs", nargs="+", help="a .csv, .tsv, .jsonl or .parquet table of runs (W&B's exports too), "
                           "a folder of TensorBoard files or of trainings, or a run directory; backtest DIR, "
                           "verify FILE")  # fmt: skip
-    forecast.add_argument("--flops", type=float, help="compute to forecast for; a run directory's target by default")
-    forecast.add_argument("--params", type=float, help="parameters of that run")
-    forecast.add_argument("--tokens", type=float, help="training tokens of that run; with --params they give --flops")
+    forecast.add_argument("--flops", type=quantity_argument, help="compute to forecast for, as 1e22; a run directory's "
+                          "target by default")  # fmt: skip
+    forecast.add_argument("--params", type=quantity_argument, help="parameters of that run, as 7B")
+    forecast.add_argument("--tokens", type=quantity_argument, help="training tokens of that run, as 1.4T; with "
+                          "--params they give --flops")  # fmt: skip
     forecast.add_argument("--metric", help="the table's column, or its metric, to forecast (default: its loss)")
+    forecast.add_argument("--kind", choices=list(KINDS), help="what the metric is, where its name does not say it: a "
+                          "loss, or a share from 0 to 1 such as an accuracy")  # fmt: skip
     forecast.add_argument("--family", help="which of the table's families")
-    forecast.add_argument("--max-flops", type=float, help="use runs up to this compute only, to test on the others")
+    forecast.add_argument(
+        "--max-flops", type=quantity_argument, help="use runs up to this compute only, to test on the others"
+    )
     forecast.add_argument("--schedule", choices=["cosine", "linear", "wsd", "constant"], help="of that run, from a "
                           "table of curves: lr, step, tokens, loss (default cosine)")  # fmt: skip
     forecast.add_argument("--chance", type=float, help="of an accuracy: its value by guessing (by the task's name "

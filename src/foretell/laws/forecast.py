@@ -35,7 +35,7 @@ BAND_POINTS = 60
 PENALTY_DOUBT = 0.4  # of what the target owes to its shape: curvatures of public families scatter by so much
 BITS_PER_BYTE = "bits per byte"
 FEWEST_RISING, RISING_RANKS, RISE = 3, 0.6, 0.02  # computes, rank correlation, and share of itself, of a rising metric
-STRAIGHT = 0.3  # probability of a straight line, before it is tested, where a ladder is unlike the public families
+STRAIGHT = 0.3  # probability of a straight line, before it is tested, where a ladder is one as no public family is
 
 
 def forecast(
@@ -90,7 +90,7 @@ def _forecast_sizes(
     level, target_flops = asked.level, asked.target_flops
     _check_target(target_flops, float(sizes.flops[-1]))
     unlike = unlike_public(every or sizes, sizes)
-    if unlike is not None:
+    if unlike is not None and unlike.straight is not None:
         prior = dataclasses.replace(prior, straight=STRAIGHT)
     bits_per_byte = asked.metric == BITS_PER_BYTE
     flops = np.geomspace(sizes.flops[0] / 2, target_flops, BAND_POINTS)
@@ -174,7 +174,9 @@ def forecast_runs(
     notes = [*runs.findings, *choice_findings(ladder, sizes, strays, target, asked.penalty)]
     findings = by_severity([*made.findings, *notes])
     left_out = {reason: out for reason, out in (("stray", strays), ("frontier", others)) if out}
-    return dataclasses.replace(made, metric=runs.metric, findings=findings, left_out=left_out), len(used)
+    return dataclasses.replace(made, metric=runs.metric, findings=findings, left_out=left_out, kind=runs.kind), len(
+        used
+    )
 
 
 def as_observation(run: Run) -> Observation:
@@ -192,11 +194,11 @@ def _check_direction(metric: str, runs: Sequence[Run]) -> None:
     """
     if len(runs) < FEWEST_RISING or len({run.flops for run in runs}) < FEWEST_RISING:
         return
-    values = np.array([run.value for run in runs])
-    ranks = (np.searchsorted(np.sort(column), column) for column in (np.array([run.flops for run in runs]), values))
+    flops, values = (np.array(column) for column in zip(*((run.flops, run.value) for run in runs), strict=True))
+    ranks = np.array([np.searchsorted(np.sort(column), column) for column in (flops, values)])
     half = len(values) // 2
     first, last = float(np.median(values[:half])), float(np.median(values[-half:]))
-    if np.ptp(values) == 0 or np.corrcoef(*ranks)[0, 1] < RISING_RANKS or last < (1 + RISE) * first:
+    if np.ptp(values) == 0 or np.corrcoef(ranks)[0, 1] < RISING_RANKS or last < (1 + RISE) * first:
         return
     said = f"{metric} rises with compute, from about {first:.3g} to {last:.3g}, where a loss falls"
     if values.max() <= 1:

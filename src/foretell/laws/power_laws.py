@@ -8,7 +8,7 @@ With x = ln(C / C of the largest rung) and m the level there, ln(L) - m is
   The log-log slope falls from s at the largest rung towards a floor e at a rate r. On public families slopes of 0.08 to
   0.11 at 1e18 FLOPs, and of 0.05 to 0.06 there, both come down to 0.04 to 0.05 a thousand times further.
 - straight line, L = a C^-b:                  -b x
-  For ladders that contradict what public families show (:mod:`foretell.laws.unlike`), and for no others.
+  For ladders that are straight where every public family bends (:mod:`foretell.laws.unlike`), and for no others.
 """
 
 from __future__ import annotations

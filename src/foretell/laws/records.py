@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from foretell.core.errors import UserError
+from foretell.laws.tables.columns import Kind, share_asked
 
 Severity = Literal["note", "warning", "refusal"]
-ADDED = ("left_out",)  # fields that forecasts registered before they were there lack
+ADDED = ("left_out", "kind")  # fields that forecasts registered before they were there lack
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Forecast:
         left_out: names of the runs that it was not made from, by the reason: "stray" for those that are far off their
             neighbours, "frontier" for those that are not near the best of their compute. With ``observations`` they are
             all runs up to the limit of compute.
+        kind: "loss" or "share" where that was said; ``None`` where the metric's name decides.
     """
 
     law: dict[str, Any]
@@ -81,6 +83,12 @@ class Forecast:
     rungs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     observations: tuple[Observation, ...] = ()
     left_out: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    kind: Kind | None = None
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the figures are an accuracy's, an error's or another share's, from 0 to 1, and no loss's."""
+        return share_asked(self.metric, self.kind)
 
     @property
     def refused(self) -> bool:

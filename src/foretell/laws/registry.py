@@ -13,7 +13,6 @@ from typing import Any
 from foretell.core.errors import UserError
 from foretell.core.files import content_hash, read_json, storage_errors, write_json
 from foretell.laws.records import Forecast
-from foretell.laws.tables.columns import is_share
 
 KIND = "foretell forecast registration"
 VERSION = 1
@@ -103,12 +102,12 @@ def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: M
         UserError: as :func:`check_outcome`.
     """
     forecast = registered_forecast(registered)
-    check_outcome(outcome_loss, forecast.metric)
+    check_outcome(outcome_loss, share=forecast.is_share)
     inside = forecast.low <= outcome_loss <= forecast.high
     error = outcome_loss / forecast.median - 1
     place = "inside" if inside else "below" if outcome_loss < forecast.low else "above"
     refused = " The ladder had been refused beforehand." if forecast.refused else ""
-    share = is_share(forecast.metric)
+    share = forecast.is_share
     off = f"{100 * abs(outcome_loss - forecast.median):.1f} points" if share else f"{100 * abs(error):.1f} %"
     named = " " not in forecast.metric  # the name of a column, not a unit in words
     reached = (
@@ -133,7 +132,7 @@ def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: M
     }
 
 
-def check_outcome(outcome: Any, metric: str) -> None:
+def check_outcome(outcome: Any, *, share: bool) -> None:
     """Refuse what no run can have reached.
 
     Raises:
@@ -141,14 +140,12 @@ def check_outcome(outcome: Any, metric: str) -> None:
     """
     if not isinstance(outcome, int | float) or not math.isfinite(outcome):
         valid = False
-    elif is_share(metric):
+    elif share:
         valid = 0 <= outcome <= 1
     else:
         valid = outcome > 0
     if not valid:
-        kind, accepted = (
-            ("value", "a share from 0 to 1") if is_share(metric) else ("loss", "a finite number above zero")
-        )
+        kind, accepted = ("value", "a share from 0 to 1") if share else ("loss", "a finite number above zero")
         raise UserError(f"The outcome's {kind} is {outcome}; {accepted} is needed.")
 
 

@@ -23,13 +23,13 @@ TIDY = ("metric", "value")
 LISTED = 20  # names that a sentence lists
 
 
-def read_runs(path: Path, metric: str | None = None, family: str | None = None) -> Runs:
+def read_runs(path: Path, metric: str | None = None, family: str | None = None, kind: Kind | None = None) -> Runs:
     """Read the runs of one family from a file or folder; see :func:`runs_of`.
 
     Raises:
         UserError: as :func:`foretell.laws.tables.sources.read_source` and :func:`runs_of`.
     """
-    return runs_of(read_source(path), metric, family)
+    return runs_of(read_source(path), metric, family, kind)
 
 
 def runs_of(table: Table, metric: str | None = None, family: str | None = None, kind: Kind | None = None) -> Runs:

@@ -23,6 +23,8 @@ from scipy.special import ndtri
 
 from foretell.core.errors import ForecastRefusedError, UserError
 from foretell.laws.sizes import Vector
+from foretell.laws.target import level_of
+from foretell.laws.wording import counted
 
 BURN_IN = 0.1  # share of a run left out at its start, where a power law does not hold yet
 MOST_POINTS = 200  # of one run that are fitted; longer logs are averaged in groups
@@ -132,6 +134,13 @@ class CurveLaw:
         values = dict(zip(("L0", "A", "alpha", "C"), np.exp(self.constants).tolist(), strict=True))
         return values | {"lambda": 1 - 1 / self.memory}
 
+    def too_long(self, steps: int) -> ForecastRefusedError:
+        """Why a run of so many steps is not forecast."""
+        return ForecastRefusedError(
+            f"The run has {counted(steps, 'step')} and the longest of the curves {self.longest:,}; up to {LONGEST:g} "
+            "times as many are forecast."
+        )
+
     def predict(self, rates: Vector, *, level: float = 0.9) -> CurveForecast:
         """Forecast the end of a run with these learning rates.
 
@@ -144,16 +153,12 @@ class CurveLaw:
             ForecastRefusedError: where the runs do not tell: a falling rate and none of them had one, a run far longer
                 than they, or an interval too wide to be of use.
         """
-        if not 0.5 <= level <= 0.999:
-            raise UserError(f"level is {level}; a probability from 0.5 to 0.999 is accepted.")
+        level = level_of(level)
         rates = np.asarray(rates, dtype=float)
         if rates.ndim != 1 or not rates.size or not np.isfinite(rates).all() or rates.min() < 0 or rates.max() == 0:
             raise UserError("rates are the learning rates of every step: finite, not below zero, and not all zero.")
         if len(rates) > LONGEST * self.longest:
-            raise ForecastRefusedError(
-                f"The run has {len(rates):,} steps and the longest of the curves {self.longest:,}; up to "
-                f"{LONGEST:g} times as many are forecast."
-            )
+            raise self.too_long(len(rates))
         forward, annealed = (area[-1:] for area in areas(rates / self.peak, self.memory))
         if annealed[0] > 0 and not self.annealed:
             raise ForecastRefusedError(
