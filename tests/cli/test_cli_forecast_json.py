@@ -100,4 +100,4 @@ def test_losses_beyond_all_numbers_are_one_sentence(tmp_path: Path, capsys: pyte
 @pytest.mark.parametrize("text", ["7Q", "", "seven", "1,3"])
 def test_no_numbers(text: str, runs: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["forecast", runs, f"--params={text}", "--tokens", "1T"]) == 2
-    assert "such as 1e22, 7B or 1.4T is expected" in " ".join(capsys.readouterr().err.split())
+    assert "1e22, 7B or 1.4T is expected" in " ".join(capsys.readouterr().err.split())

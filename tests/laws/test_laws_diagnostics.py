@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from law_ladders import FLOPS, TARGET, ladder, law
 
+from foretell.laws.diagnostics import diagnose
 from foretell.laws.forecast import Forecast, forecast
+from foretell.laws.prior import public_prior
+from foretell.laws.records import Observation
+from foretell.laws.sizes import gather_sizes
 
 QUIET = {"below-public-scale"}
 
@@ -138,3 +142,15 @@ def test_a_curve_of_a_few_points_says_nothing():
 def test_refusals_come_first():
     severities = [finding.severity for finding in forecast(ladder(FLOPS[:2], seeds=1), 1e17).findings]
     assert severities == sorted(severities, key=("refusal", "warning", "note").index)
+
+
+def test_a_gap_of_exactly_a_hundred_is_none_above_a_hundred() -> None:
+    sizes = gather_sizes([Observation(1e18 * 3**i, 3 * 0.9**i) for i in range(7)])
+    largest = float(sizes.flops[-1])
+    severities = set()
+    for dust in (1 - 1e-7, 1.0, 1 + 1e-12, 1 + 1e-6):
+        found = diagnose(sizes, [], np.zeros(7), 100 * largest * dust, (1.0, 1.1, 1.2), prior=public_prior())
+        severities.add({finding.code: finding.severity for finding in found}["track-record"])
+    assert severities == {"note"}
+    beyond = diagnose(sizes, [], np.zeros(7), 101 * largest, (1.0, 1.1, 1.2), prior=public_prior())
+    assert {finding.code: finding.severity for finding in beyond}["track-record"] == "warning"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from foretell.core.wording import listed, plural, span
 from foretell.laws.frontier import Ladder
 from foretell.laws.records import Finding, Observation
 from foretell.laws.shape import NEAR_LOSS
 from foretell.laws.sizes import Sizes, group_sizes
-from foretell.laws.wording import counted, listed, spanned
 
 LARGEST_SEED_SPREAD = 1.05
 LIKE = 1.5  # factor of tokens per parameter within which shapes are alike
@@ -49,42 +49,44 @@ def names_of(run: Observation) -> str:
 def stray_finding(strays: Sequence[tuple[str, float, float]]) -> Finding:
     """Runs set aside because of their losses: name, loss and the loss that the others lead to expect."""
     said = listed([f"{name} with {loss:.4g} where about {near:.3g} is expected" for name, loss, near in strays])
-    one = len(strays) == 1
+    asked = "did it diverge, or is it" if len(strays) == 1 else "did they diverge, or are they"
     return Finding(
         "stray",
         "warning",
-        f"Set aside because {'its loss is' if one else 'their losses are'} far off those of the other runs: {said}; "
-        f"did {'it' if one else 'they'} diverge, or {'is it' if one else 'are they'} in another unit?",
+        f"Set aside because of losses far off those of the other runs: {said}; {asked} in another unit?",
     )
 
 
 def _choice(ladder: Ladder, fitted: Sizes) -> Iterator[Finding]:
     """Which runs the law rests on, and why the others do not count."""
-    span = f"{fitted.flops[0]:.2g} to {fitted.flops[-1]:.2g} FLOPs" if len(fitted.flops) > 1 else (
-        f"{fitted.flops[0]:.2g} FLOPs"
-    )  # fmt: skip
+    reach = f"{span(f'{fitted.flops[0]:.2g}', f'{fitted.flops[-1]:.2g}')} FLOPs"
     far = len(ladder.left_out)
     count = len(ladder.used) + far + len(ladder.strays)
     if ladder.shape is not None:
         over = "an average over" if len(fitted.flops) == 1 else "averages over"
-        left = f"; left out: {far} more than {100 * NEAR_LOSS:.0f} % above the frontier or far from its shape."
+        left = f"; {plural(far, 'run')} more than {100 * NEAR_LOSS:.0f} % above the frontier or far from its shape "
+        left += f"{'is' if far == 1 else 'are'} left out."
         yield Finding(
             "frontier",
             "note",
-            f"The law is fitted to {counted(len(fitted.flops), 'point')} of {span}, {over} "
-            f"{len(ladder.used)} of {counted(count, 'run')} corrected for their tokens per parameter"
+            f"The law is fitted to {plural(len(fitted.flops), 'point')} of {reach}, {over} "
+            f"{len(ladder.used)} of {plural(count, 'run')} corrected for their tokens per parameter"
             f"{left if far else '.'}{_below(ladder.sizes, fitted)}",
         )
     elif len(fitted.flops) < len(ladder.sizes.flops) or far:
-        worse = f"; {far} of {counted(count, 'run')} {'is' if far == 1 else 'are'} not the best of "
+        worse = f"; {far} of {plural(count, 'run')} {'is' if far == 1 else 'are'} not the best of "
         worse += f"{'its' if far == 1 else 'their'} doubling of compute."
         yield Finding(
             "frontier",
             "note",
-            f"The law is fitted to {counted(len(fitted.flops), 'size')} of {span}, the best for "
+            f"The law is fitted to {plural(len(fitted.flops), 'size')} of {reach}, the best for "
             f"{'its' if len(fitted.flops) == 1 else 'their'} compute{worse if far else '.'}"
             f"{_below(ladder.sizes, fitted)}",
         )
+
+
+def _range(values: Sequence[float], form: str = ".3g") -> str:
+    return span(format(min(values), form), format(max(values), form))
 
 
 def _below(every: Sizes, kept: Sizes) -> str:
@@ -103,7 +105,7 @@ def _repeats(ladder: Ladder) -> Iterator[Finding]:
             "repeated-data",
             "note" if every else "warning",
             f"{'All' if every else f'{len(passes)} of {len(ladder.used)}'} runs read their text more than once "
-            f"({spanned(min(passes), max(passes), '.2g')} times)"
+            f"({_range(passes, '.2g')} times)"
             + (
                 ": the forecast is of a run that repeats as they do."
                 if every
@@ -130,7 +132,7 @@ def _shape_note(ladder: Ladder, flops: float, ratio: float, owed: float) -> Find
     assert shape is not None
     low, high = shape.tried
     outside = not low / LIKE <= ratio <= high * LIKE
-    tail = f"; the runs have {spanned(low, high)}, so this is beyond what they show." if outside else "."
+    tail = f"; the runs have {_range(shape.tried)}, so this is beyond what they show." if outside else "."
     return Finding(
         "target-shape",
         "warning" if outside else "note",
@@ -143,7 +145,7 @@ def _untold_shape(runs: Sequence[Observation], ratio: float) -> Iterator[Finding
     """A target unlike runs that do not tell what their shape costs: the forecast is then of a run like them."""
     known = [run.tokens / run.params for run in runs if run.params is not None and run.tokens is not None]
     if len(known) < len(runs) or not min(known) / LIKE <= ratio <= max(known) * LIKE:
-        have = spanned(min(known), max(known)) if known else "an unknown number"
+        have = _range(known) if known else "an unknown number"
         yield Finding(
             "target-shape",
             "warning",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from foretell.core.errors import UserError
+from foretell.core.wording import factor, plural
 from foretell.laws.tables.columns import Kind, share_asked
 
 Severity = Literal["note", "warning", "refusal"]
@@ -107,13 +108,13 @@ class Forecast:
         unit = f" {self.metric}" if " " in self.metric else ""  # a unit in words, or the name of a column
         figures = (
             f"{self.median:.3f}{unit}, with {100 * self.level:.0f} % probability between {self.low:.3f} and "
-            f"{self.high:.3f}, at {self.target_flops:.3g} FLOPs ({gap:,.0f} times the largest rung)"
+            f"{self.high:.3f}, at {self.target_flops:.3g} FLOPs ({factor(gap)} times the largest rung)"
         )
         if self.refused:
             reasons = " ".join(finding.sentence for finding in self.findings if finding.severity == "refusal")
             return f"This ladder cannot carry the forecast. {reasons} For the record only, the law would say {figures}."
         warnings = sum(finding.severity == "warning" for finding in self.findings)
-        noted = f" {warnings} warning{'s' if warnings > 1 else ''} below." if warnings else ""
+        noted = f" {plural(warnings, 'warning')} below." if warnings else ""
         return f"The target's {'loss' if unit else self.metric} is forecast at {figures}.{noted}"
 
     def to_dict(self) -> dict[str, Any]:

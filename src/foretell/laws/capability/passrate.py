@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from foretell.core.errors import UserError
+from foretell.core.wording import plural
 from foretell.laws.capability.passrate_model import (
     BucketPosterior,
     PassRatePrior,
@@ -30,7 +31,6 @@ from foretell.laws.capability.share_model import Vector
 from foretell.laws.diagnostics import by_severity
 from foretell.laws.records import Finding
 from foretell.laws.target import level_of, positive, positive_or_none
-from foretell.laws.wording import counted
 
 MOST_BUCKETS, SMALLEST_BUCKET = 5, 12  # buckets, and problems in each
 POINTS = 7  # so many doublings of compute, the largest, carry the fit
@@ -91,7 +91,7 @@ class PassRateForecast:
         """The forecast in two sentences, then a line a bucket."""
         low, median, high = self.total.log_pass
         rate = self.total.pass_rate
-        problems = counted(len(self.total.problems), "problem")
+        problems = plural(len(self.total.problems), "problem")
         lines = [
             f"At {self.target_flops:.3g} FLOPs the mean of -ln(pass rate) over {problems} of "
             f"{self.benchmark} is forecast at {median:.3f}, with {100 * self.level:.0f} % probability between "
@@ -102,7 +102,7 @@ class PassRateForecast:
         for number, bucket in enumerate(self.buckets, 1):
             low, median, high = bucket.log_pass
             lines.append(
-                f"  bucket {number} of {len(self.buckets)} ({counted(len(bucket.problems), 'problem')}): {median:.3f} "
+                f"  bucket {number} of {len(self.buckets)} ({plural(len(bucket.problems), 'problem')}): {median:.3f} "
                 f"({low:.3f} to {high:.3f}), pass rate {bucket.pass_rate[1]:.2%}"
             )
         return "\n".join(lines)
@@ -166,7 +166,11 @@ def forecast_pass_rates(
     share = np.array([len(group) for group in groups]) / len(solved)
     total = BucketForecast(tuple(solved), interval(share @ np.array(depths), level),
                            interval(share @ np.array(rates), level), None)  # fmt: skip
-    findings = [*counts.findings, *_findings(used, fitted, solved, apart), *share_reach(len(fitted), math.exp(ahead))]
+    findings = [
+        *counts.findings,
+        *_findings(used, fitted, solved, apart),
+        *share_reach(len(fitted), target_flops, fitted[-1].flops),
+    ]
     return PassRateForecast(counts.benchmark, float(target_flops), level, total, tuple(buckets), tuple(apart),
                             tuple(run.name for run in fitted), len(used), by_severity(findings))  # fmt: skip
 
@@ -229,7 +233,7 @@ def _findings(
             Finding(
                 "never-solved",
                 "warning",
-                f"No run solved {len(apart)} of {counted(len(solved) + len(apart), 'problem')} once; "
+                f"No run solved {len(apart)} of {plural(len(solved) + len(apart), 'problem')} once; "
                 f"{'it is' if len(apart) == 1 else 'they are'} set apart, and the forecast is of the others.",
             )
         )
@@ -240,7 +244,7 @@ def _findings(
             Finding(
                 "frontier",
                 "note",
-                f"The law is fitted to {len(fitted)} of {counted(len(used), 'run')}, the best of each doubling of "
+                f"The law is fitted to {len(fitted)} of {plural(len(used), 'run')}, the best of each doubling of "
                 f"compute: {', '.join(run.name for run in fitted)}.",
             )
         )

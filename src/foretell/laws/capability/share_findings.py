@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
+from foretell.core.wording import factor, plural
 from foretell.laws.capability.share_frontier import ShareFrontier, trend
 from foretell.laws.capability.share_prior import ShareTask
+from foretell.laws.diagnostics import EXTREME_GAP, gap_of
 from foretell.laws.records import Finding, Forecast
 from foretell.laws.tables.runs import Runs
-from foretell.laws.wording import counted
 
 LONG_GAP = 1000.0  # beyond which the public families of the backtest hold two sources only
-EXTREME_GAP = 30_000.0  # as of losses; the backtest's furthest targets are 10,000 times beyond
 FEWEST, FEW = 2, 3  # doublings of compute that a law needs, and that it is at ease with
 WIDE, USELESS = 0.25, 0.8  # of an interval, in share
 NEAR_CHANCE = 0.05
@@ -55,7 +55,7 @@ def share_findings(
                 f"The runs {what}, so when {task.metric} will rise rests on what other sources showed.",
             )
         )
-    findings += share_reach(len(points.x), target_flops / math.exp(float(points.x[-1])))
+    findings += share_reach(len(points.x), target_flops, math.exp(float(points.x[-1])))
     width = 100 * (interval[2] - interval[0])
     if width > 100 * USELESS:
         findings.append(
@@ -70,8 +70,8 @@ def share_findings(
             Finding(
                 "frontier",
                 "note",
-                f"The law is fitted to {averaged} of {counted(count, 'run')} in "
-                f"{counted(len(points.x), 'doubling')} of compute, the best of each {by}, averaged.",
+                f"The law is fitted to {averaged} of {plural(count, 'run')} in "
+                f"{plural(len(points.x), 'doubling')} of compute, the best of each {by}, averaged.",
             )
         )
     if loss is not None and losses is not None:
@@ -86,10 +86,11 @@ def share_findings(
     return findings
 
 
-def share_reach(doublings: int, gap: float) -> list[Finding]:
+def share_reach(doublings: int, target_flops: float, largest: float) -> list[Finding]:
     """Too few doublings of compute to see a trend, and targets further beyond them than any public family tells."""
     findings = []
-    fitted = f"The law is fitted to {counted(doublings, 'doubling')} of compute"
+    gap = gap_of(target_flops, largest)
+    fitted = f"The law is fitted to {plural(doublings, 'doubling')} of compute"
     if doublings < FEWEST:
         findings.append(
             Finding("too-few-sizes", "refusal", f"{fitted}; whether and how fast skill rises takes two at least.")
@@ -101,13 +102,13 @@ def share_reach(doublings: int, gap: float) -> list[Finding]:
             Finding(
                 "gap",
                 "refusal",
-                f"The target is {gap:,.0f} times beyond the runs; beyond {EXTREME_GAP:,.0f} times nothing is promised.",
+                f"The target is {factor(gap)} times beyond the runs; above {EXTREME_GAP:,.0f} nothing is promised.",
             )
         )
     elif gap > LONG_GAP:
         findings.append(
             Finding(
-                "gap", "warning", f"The target is {gap:,.0f} times beyond the runs; few public families are so long."
+                "gap", "warning", f"The target is {factor(gap)} times beyond the runs; few public families are so long."
             )
         )
     return findings

@@ -7,11 +7,11 @@ from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.core.tables import Table
+from foretell.core.wording import span
 from foretell.laws.records import Finding
 from foretell.laws.tables.cells import text_of
 from foretell.laws.tables.columns import plain
 from foretell.laws.tables.run_records import Run
-from foretell.laws.wording import spanned
 
 FAR, VERY_FAR = 3.0, 30.0  # flops over 6 N D: worth a word (a mixture of experts?), and a mistake of units
 # Columns in which runs that follow one law agree.
@@ -91,12 +91,12 @@ def _check_units(table: Table, runs: Sequence[Run], findings: list[Finding]) -> 
         )
     odd = {row: ratio for row, ratio in ratios.items() if not 1 / FAR <= ratio <= FAR}
     if odd:
-        low, high = min(odd.values()), max(odd.values())
+        factor = span(f"{min(odd.values()):.2g}", f"{max(odd.values()):.2g}")
         findings.append(
             Finding(
                 "units",
                 "warning",
-                f"Compute is {spanned(low, high, '.2g')} times 6 N D in {table.name_rows(odd)}; check the units.",
+                f"Compute is {factor} times 6 N D in {table.name_rows(odd)}; check the units.",
             )
         )
 

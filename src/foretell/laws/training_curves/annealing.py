@@ -22,9 +22,9 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from foretell.core.errors import ForecastRefusedError, UserError
+from foretell.core.wording import plural
 from foretell.laws.sizes import Vector
 from foretell.laws.target import level_of
-from foretell.laws.wording import counted
 
 BURN_IN = 0.1  # share of a run left out at its start, where a power law does not hold yet
 MOST_POINTS = 200  # of one run that are fitted; longer logs are averaged in groups
@@ -137,7 +137,7 @@ class CurveLaw:
     def too_long(self, steps: int) -> ForecastRefusedError:
         """Why a run of so many steps is not forecast."""
         return ForecastRefusedError(
-            f"The run has {counted(steps, 'step')} and the longest of the curves {self.longest:,}; up to {LONGEST:g} "
+            f"The run has {plural(steps, 'step')} and the longest of the curves {self.longest:,}; up to {LONGEST:g} "
             "times as many are forecast."
         )
 

@@ -7,11 +7,11 @@ from typing import Any
 
 from foretell.core.errors import ForecastRefusedError, UserError
 from foretell.core.tables import Table
+from foretell.core.wording import plural
 from foretell.laws.records import Finding
 from foretell.laws.target import level_of, positive
 from foretell.laws.training_curves.annealing import LONGEST, fit_curves
 from foretell.laws.training_curves.curve_tables import curves_of, schedule_rates, warmup_of
-from foretell.laws.wording import counted
 
 FORMULA = "L = L0 + A * S1^-alpha - C * S2"
 
@@ -57,9 +57,9 @@ class RunForecast:
         found = (
             f"{self.median:.3f}, with {100 * self.level:.0f} % probability between {self.low:.3f} and {self.high:.3f}"
         )
-        fitted = f"From {counted(self.points, 'point')} of {counted(self.curves, 'curve')}"
+        fitted = f"From {plural(self.points, 'point')} of {plural(self.curves, 'curve')}"
         return (
-            f"A {self.schedule} run of {self.tokens:.3g} tokens ({counted(self.steps, 'step')}) is forecast to end at "
+            f"A {self.schedule} run of {self.tokens:.3g} tokens ({plural(self.steps, 'step')}) is forecast to end at "
             f"{found} and {self.high:.3f}.\n{fitted}: L = L0 + A S1^-alpha - C S2 with {constants}."
         )
 
