@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from law_ladders import FLOPS, TARGET, ladder, law
 
 from foretell.laws.diagnostics import diagnose
 from foretell.laws.forecast import Forecast, forecast
-from foretell.laws.prior import public_prior
+from foretell.laws.prior import learned, public_prior
 from foretell.laws.records import Observation
 from foretell.laws.sizes import gather_sizes
 
@@ -154,3 +155,14 @@ def test_a_gap_of_exactly_a_hundred_is_none_above_a_hundred() -> None:
     assert severities == {"note"}
     beyond = diagnose(sizes, [], np.zeros(7), 101 * largest, (1.0, 1.1, 1.2), prior=public_prior())
     assert {finding.code: finding.severity for finding in beyond}["track-record"] == "warning"
+
+
+def test_the_page_says_what_the_track_record_of_the_lessons_is():
+    page = " ".join((Path(__file__).parents[2] / "docs" / "forecast.md").read_text().split())
+    errors, held = [], []
+    for gap in (10, 100, 1000):
+        alike = [one for one in learned()["track_record"] if 0.5 <= one["gap"] / gap <= 2]
+        errors.append(f"{100 * np.median([abs(one['error']) for one in alike]):.1f}")
+        held.append(f"{100 * np.mean([one['inside'] for one in alike]):.0f}")
+    assert f"{errors[0]}, {errors[1]} and {errors[2]} % at gaps of 10, 100 and 1,000" in page
+    assert f"interval held {held[0]}, {held[1]} and {held[2]} %" in page

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,10 +10,14 @@ from hypothesis import strategies as st
 
 import foretell
 from foretell.core.errors import UserError
-from foretell.laws.forecast import forecast, forecast_runs
+from foretell.laws.backtests.protocol import gap_cases
+from foretell.laws.forecast import as_observation, forecast, forecast_runs
+from foretell.laws.frontier import ladder_of
 from foretell.laws.records import Observation
 from foretell.laws.strays import stray_runs
 from foretell.laws.tables.runs import Run, Runs
+
+SCALING = Path(__file__).parents[3] / "shared" / "data" / "scaling"
 
 
 def law(flops: float) -> float:
@@ -56,6 +61,12 @@ def test_good_runs_are_all_kept() -> None:
     for rows in (ladder(), sweep(), ladder(4)):
         made = foretell.forecast(rows, flops=1e22)
         assert "stray" not in made.left_out and "stray" not in [finding.code for finding in made.findings]
+
+
+@pytest.mark.skipif(not SCALING.exists(), reason="the tables of public runs are not here")
+def test_of_no_public_family_is_a_run_set_aside() -> None:
+    for case in gap_cases(SCALING, gaps=(1.0, 100.0)):
+        assert not ladder_of([as_observation(run) for run in case.runs.runs]).strays, (case.family, case.metric)
 
 
 def test_where_many_are_odd_none_is_set_aside() -> None:
