@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from foretell.core.wording import listed, plural, span
+from foretell.core.wording import NAMED, listed, plural, span
 from foretell.laws.frontier import Ladder
 from foretell.laws.records import Finding, Observation
 from foretell.laws.shape import NEAR_LOSS
@@ -16,21 +16,26 @@ LIKE = 1.5  # factor of tokens per parameter within which shapes are alike
 
 
 def choice_findings(
-    ladder: Ladder, fitted: Sizes, names: Sequence[str], target: tuple[float, float | None, float | None], owed: float
+    ladder: Ladder,
+    fitted: Sizes,
+    strays: Sequence[str],
+    others: Sequence[str],
+    target: tuple[float, float | None, float | None],
+    owed: float,
 ) -> Iterator[Finding]:
     """Findings about the runs that were chosen and the target's shape.
 
     Args:
         ladder: what of the runs a law could be fitted to.
         fitted: the sizes that it is fitted to.
-        names: of the strays, in their order.
+        strays, others: names of the ladder's strays and of the other runs left out, in their order.
         target: compute of the target, its parameters and tokens.
         owed: ln(loss) that the target's shape costs it.
     """
     flops, params, tokens = target
     if ladder.strays:
-        yield stray_finding([(name, run.loss, near) for name, (run, near) in zip(names, ladder.strays, strict=True)])
-    yield from _choice(ladder, fitted)
+        yield stray_finding([(name, run.loss, near) for name, (run, near) in zip(strays, ladder.strays, strict=True)])
+    yield from _choice(ladder, fitted, others)
     yield from _repeats(ladder)
     yield from _sweep(ladder)
     if params is None or tokens is None:
@@ -57,15 +62,16 @@ def stray_finding(strays: Sequence[tuple[str, float, float]]) -> Finding:
     )
 
 
-def _choice(ladder: Ladder, fitted: Sizes) -> Iterator[Finding]:
-    """Which runs the law rests on, and why the others do not count."""
+def _choice(ladder: Ladder, fitted: Sizes, others: Sequence[str]) -> Iterator[Finding]:
+    """Which runs the law rests on, and why the others do not count; these by name where they are few."""
     reach = f"{span(f'{fitted.flops[0]:.2g}', f'{fitted.flops[-1]:.2g}')} FLOPs"
     far = len(ladder.left_out)
     count = len(ladder.used) + far + len(ladder.strays)
+    named = f" ({listed(others)})" if 0 < far <= NAMED else ""
     if ladder.shape is not None:
         over = "an average over" if len(fitted.flops) == 1 else "averages over"
         left = f"; {plural(far, 'run')} more than {100 * NEAR_LOSS:.0f} % above the frontier or far from its shape "
-        left += f"{'is' if far == 1 else 'are'} left out."
+        left += f"{'is' if far == 1 else 'are'} left out{named}."
         yield Finding(
             "frontier",
             "note",
@@ -75,7 +81,7 @@ def _choice(ladder: Ladder, fitted: Sizes) -> Iterator[Finding]:
         )
     elif len(fitted.flops) < len(ladder.sizes.flops) or far:
         worse = f"; {far} of {plural(count, 'run')} {'is' if far == 1 else 'are'} not the best of "
-        worse += f"{'its' if far == 1 else 'their'} doubling of compute."
+        worse += f"{'its' if far == 1 else 'their'} doubling of compute{named}."
         yield Finding(
             "frontier",
             "note",

@@ -72,8 +72,8 @@ def foreseeable(flops: Sequence[float], target_flops: float) -> tuple[Finding, .
 
 
 def gap_of(target_flops: float, largest: float) -> float:
-    """How many times the largest run's compute a target has, to four digits: tables round, and 100 is not above 100."""
-    return float(f"{target_flops / largest:.4g}")
+    """How many times the largest run's compute a target has, to five digits: tables round, and 100 is not above 100."""
+    return float(f"{target_flops / largest:.5g}")
 
 
 def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:

@@ -171,7 +171,7 @@ def forecast_runs(
     made = _forecast_sizes(sizes, ladder.used, asked, prior, every=ladder.sizes)
     strays, others = ([names[id(run)] for run in runs_out] for runs_out in
                       ([run for run, _ in ladder.strays], ladder.left_out))  # fmt: skip
-    notes = [*runs.findings, *choice_findings(ladder, sizes, strays, target, asked.penalty)]
+    notes = [*runs.findings, *choice_findings(ladder, sizes, strays, others, target, asked.penalty)]
     findings = by_severity([*made.findings, *notes])
     left_out = {reason: out for reason, out in (("stray", strays), ("frontier", others)) if out}
     return dataclasses.replace(made, metric=runs.metric, findings=findings, left_out=left_out, kind=runs.kind), len(

@@ -25,7 +25,7 @@ from foretell.laws.capability.passrate_model import (
     mean_depth,
     problem_depths,
 )
-from foretell.laws.capability.passrate_table import CountedRun, Counts
+from foretell.laws.capability.passrate_table import UNNAMED, CountedRun, Counts
 from foretell.laws.capability.share_findings import share_reach
 from foretell.laws.capability.share_model import Vector
 from foretell.laws.diagnostics import by_severity
@@ -92,9 +92,10 @@ class PassRateForecast:
         low, median, high = self.total.log_pass
         rate = self.total.pass_rate
         problems = plural(len(self.total.problems), "problem")
+        of = "" if self.benchmark == UNNAMED else f" of {self.benchmark}"
         lines = [
-            f"At {self.target_flops:.3g} FLOPs the mean of -ln(pass rate) over {problems} of "
-            f"{self.benchmark} is forecast at {median:.3f}, with {100 * self.level:.0f} % probability between "
+            f"At {self.target_flops:.3g} FLOPs the mean of -ln(pass rate) over {problems}"
+            f"{of} is forecast at {median:.3f}, with {100 * self.level:.0f} % probability between "
             f"{low:.3f} and {high:.3f}; the mean pass rate at {rate[1]:.2%} ({rate[0]:.2%} to {rate[2]:.2%})."
         ]
         if self.refused:
