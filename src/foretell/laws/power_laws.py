@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from foretell.laws.ladder_shape import mean_slope
-from foretell.laws.prior import Prior, transition_probability
+from foretell.laws.prior import Prior, offset_share, transition_probability
 from foretell.laws.sizes import Sizes, Vector
 
 Matrix = NDArray[np.float64]
@@ -79,7 +79,7 @@ def _offset_law(sizes: Sizes, probability: float, bits_per_byte: bool, prior: Pr
     """Columns b, f, onset and strength of a transition (Olsson et al. 2022), which steepens the curve for a while."""
     top = math.exp(float(sizes.log_loss[-1]))
     slope = mean_slope(sizes)
-    share, factor = prior.offset_share, prior.offset_share_factor
+    share, factor = offset_share(float(sizes.flops[-1]), prior), prior.offset_share_factor
     if bits_per_byte and prior.offset_bits < share * top:
         share, factor = prior.offset_bits / top, prior.offset_bits_factor
     shares = np.minimum(lognormal_points(share, factor, 16), LARGEST_SHARE)

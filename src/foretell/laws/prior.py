@@ -38,6 +38,7 @@ class Prior:
     offset_bits_factor: float = 1.7
     offset_share: float = 0.6  # of the largest rung's loss, where the metric has no such scale
     offset_share_factor: float = 1.4
+    offset_flops: float = 0.0  # where both terms of the law are equal, which gives the share instead; 0 for unknown
     seed_noise: float = 0.005
     seed_noise_factor: float = 1.8
     misfit: float = 0.003
@@ -58,6 +59,13 @@ class Prior:
     floor_factor: float = 1.2
     rate: float = 0.25
     rate_factor: float = 2.0
+
+
+def offset_share(top_flops: float, prior: Prior) -> float:
+    """Median of c / L at the largest rung; by the law itself c / (a C^-b) grows as C^b, so the share goes with compute."""
+    if not prior.offset_flops:
+        return prior.offset_share
+    return float(1 / (1 + (top_flops / prior.offset_flops) ** -prior.exponent))
 
 
 def transition_probability(top_flops: float, prior: Prior) -> float:
