@@ -13,15 +13,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from foretell.laws.ladder_shape import mean_slope, weighted_polynomial
+from foretell.laws.ladder_shape import weighted_polynomial
 from foretell.laws.prior import PUBLIC_FLOPS
-from foretell.laws.sizes import Sizes
+from foretell.laws.sizes import Sizes, Vector
 
 # Measured over the clean losses of the public families of the backtest; tests/laws/test_laws_unlike.py holds them to it
 PUBLIC_SLOPES = (0.03, 0.13)  # log-log slopes of the upper part of their frontiers
 PUBLIC_BEND = 0.05  # by what share of itself the slope falls for each factor e of compute, at the least
 NEAR_FLOOR = 0.06  # slopes below this have little left to fall: a straight line is then nothing odd
 FEWEST = 5  # sizes that tell a line from a curve
+CLEAR = 2.0  # standard errors between a ladder's slope and PUBLIC_SLOPES
 CERTAIN = 4.0  # standard errors between a ladder's bend and PUBLIC_BEND
 RISING = -0.03  # a bend below this is a slope that rises, which has a finding of its own
 SCATTER, SCATTER_WORTH = 0.003, 2.0  # of ln(loss) about the parabola, believed before, and how many sizes that is worth
@@ -63,23 +64,35 @@ def unlike_public(every: Sizes, upper: Sizes) -> Unlike | None:
     """
     if every.flops[-1] < PUBLIC_FLOPS or len(upper.flops) < 3:
         return None
-    slope = mean_slope(upper)
+    coefficients, errors = _fitted(upper, 1)
+    slope, error = -float(coefficients[1]), float(errors[1])
     if slope > NEAR_FLOOR and _is_straight(every):
         return Unlike(slope, float(every.flops[-1] / every.flops[0]))
-    return None if PUBLIC_SLOPES[0] <= slope <= PUBLIC_SLOPES[1] else Unlike(slope)
+    low, high = PUBLIC_SLOPES
+    # a slope that does not fall has a finding of its own
+    return Unlike(slope) if slope > high + CLEAR * error or 0 < slope < low - CLEAR * error else None
 
 
 def _is_straight(every: Sizes) -> bool:
     """Whether the slope certainly falls by less than that of every public family."""
-    count = len(every.flops)
-    if count < FEWEST:
+    if len(every.flops) < FEWEST:
         return False
-    x = every.x - every.x.mean()
-    weights = 1 / np.sqrt(every.seeds)
-    coefficients, errors = weighted_polynomial(x, every.log_loss, weights, 2)
-    misses = (every.log_loss - np.polynomial.polynomial.polyval(x, coefficients)) / weights
-    # the ladder's own scatter, not the usual noise: a line without noise is the plainest contradiction
-    scatter = math.sqrt((float(misses @ misses) + SCATTER_WORTH * SCATTER**2) / (count - 3 + SCATTER_WORTH))
+    coefficients, errors = _fitted(every, 2)
     middle = -float(coefficients[1])
-    bend, error = 2 * float(coefficients[2]) / middle, 2 * float(errors[2]) * scatter / middle
-    return middle > 0 and bend > RISING and PUBLIC_BEND - bend > CERTAIN * error
+    if middle <= 0:
+        return False
+    bend, error = 2 * float(coefficients[2]) / middle, 2 * float(errors[2]) / middle
+    return bend > RISING and PUBLIC_BEND - bend > CERTAIN * error
+
+
+def _fitted(sizes: Sizes, degree: int) -> tuple[Vector, Vector]:
+    """A polynomial of ln(loss) over ln(compute) about its mean: coefficients in rising order, standard errors.
+
+    The noise is the ladder's own scatter, not the usual one: a line without noise is the plainest contradiction.
+    """
+    x, weights = sizes.x - sizes.x.mean(), 1 / np.sqrt(sizes.seeds)
+    coefficients, errors = weighted_polynomial(x, sizes.log_loss, weights, degree)
+    misses = (sizes.log_loss - np.polynomial.polynomial.polyval(x, coefficients)) / weights
+    free = len(x) - degree - 1 + SCATTER_WORTH
+    scatter = math.sqrt((float(misses @ misses) + SCATTER_WORTH * SCATTER**2) / free)
+    return coefficients, errors * scatter
