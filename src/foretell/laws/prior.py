@@ -62,7 +62,7 @@ class Prior:
 
 
 def offset_share(top_flops: float, prior: Prior) -> float:
-    """Median of c / L at the largest rung; by the law itself c / (a C^-b) grows as C^b, so the share goes with compute."""
+    """Median of c / L at the largest rung; by the law itself c / (a C^-b) grows as C^b."""
     if not prior.offset_flops:
         return prior.offset_share
     return float(1 / (1 + (top_flops / prior.offset_flops) ** -prior.exponent))
