@@ -77,9 +77,14 @@ class Engine:
             self.head = pack_decoder(decoder, self.kernels, options.bits)
         else:
             self.head = _plain(decoder)
-        self.pool = BlockPool(decoder.config, options.memory, self.kernels.lanes if self.kernels else 1)
-        self.scheduler = Scheduler(self.pool, most=options.most, chunk=options.chunk, long_chunk=options.long_chunk)
         self._numbers = itertools.count()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all requests and what is in the cache."""
+        options = self.options
+        self.pool = BlockPool(self.config, options.memory, self.kernels.lanes if self.kernels else 1)
+        self.scheduler = Scheduler(self.pool, most=options.most, chunk=options.chunk, long_chunk=options.long_chunk)
         self._requests: dict[int, Running] = {}
 
     @property

@@ -11,7 +11,7 @@ from torch import Tensor
 from foretell.core.errors import UserError
 from foretell.infer.sampling import Sampling
 
-Finish = Literal["stop", "length", "cancelled", "deadline"]
+Finish = Literal["stop", "length", "cancelled", "deadline", "error"]
 
 
 class Grammar(Protocol):
