@@ -85,7 +85,7 @@ def read_gguf(path: Path) -> GgufFile:
         """A plain array instead of a memory map (slices are ten times as fast), and no reading past its end."""
 
         def _get(self, offset: int, dtype: Any, count: int = 1, override_order: Any = None) -> Any:
-            self.data = np.asarray(self.data)
+            self.data: np.ndarray = np.asarray(self.data)
             end = int(offset) + np.dtype(dtype).itemsize * int(count)
             if end > len(self.data):
                 raise ValueError(f"it has {len(self.data):,} bytes and speaks of byte {end:,}: it was cut short")

@@ -55,7 +55,7 @@ def _q4_k(blocks: np.ndarray) -> Parts:
 
 def _q6_k(blocks: np.ndarray) -> Parts:
     """256 inputs: 128 bytes of low halves, 64 bytes of pairs of high bits, 16 signed scales, one half."""
-    halves = blocks.shape[:-1] + (2,)
+    halves = (*blocks.shape[:-1], 2)
     low = _nibbles(blocks[..., :128].reshape(*halves, 64))
     high = blocks[..., 128:192].reshape(*halves, 1, 32) >> np.array([[0], [2], [4], [6]], dtype=np.uint8) & 3
     levels = (low | (high.reshape(*halves, 128) << 4)).astype(np.int8) - np.int8(32)

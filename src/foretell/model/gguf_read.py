@@ -56,9 +56,7 @@ def config_from_gguf(file: GgufFile, context: int | None = None) -> ModelConfig:
     """
     architecture = file.require("general.architecture")
     if architecture not in ARCHITECTURES:
-        raise UserError(
-            f"{file.path}: general.architecture is {architecture!r}; {', '.join(ARCHITECTURES)} are read."
-        )
+        raise UserError(f"{file.path}: general.architecture is {architecture!r}; {', '.join(ARCHITECTURES)} are read.")
 
     def value(key: str, default: Any = None) -> Any:
         name = f"{architecture}.{key}"
