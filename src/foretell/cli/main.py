@@ -157,9 +157,14 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--seed", type=int, default=0)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument("what", choices=["train"], help="train: tokens/s against transformers' Llama")
-    bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
-    bench.add_argument("--steps", type=int, default=15, help="timed steps of each (default 15)")
+    bench.add_argument("what", choices=["train", "serve"], help="train: tokens/s of a step against transformers' Llama; "
+                       "serve: of decoding, streams and prompts against transformers and llama.cpp")  # fmt: skip
+    bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
+    bench.add_argument("--steps", type=int, default=15, help="of train: timed steps of each (default 15)")
+    bench.add_argument("--model", default="smollm2", help="of serve (default smollm2)")
+    bench.add_argument("--rounds", type=int, default=7, help="of serve: timed rounds (default 7)")
+    bench.add_argument("--peers", nargs="+", default=["foretell", "llama.cpp", "transformers"], metavar="PEER",
+                       help="of serve (default foretell llama.cpp transformers)")  # fmt: skip
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser
 

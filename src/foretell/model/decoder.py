@@ -119,8 +119,7 @@ class Attention(nn.Module):
             query, key, value = heads.split((config.heads, config.kv_heads, config.kv_heads), dim=2)
             if config.qk_norm:
                 query, key = self.query_norm(query), self.key_norm(key)
-            windowed = {} if self.window is None else {"window": self.window}
-            mixed = cache.attend(layer, query, key, value, angles, self.scale, **windowed)
+            mixed = cache.attend(layer, query, key, value, angles, self.scale, self.window)
             return self.output(mixed.reshape(rows, length, -1))
         if config.qk_norm:
             query = rotate(self.query_norm(heads[:, :, : config.heads]), angles)
