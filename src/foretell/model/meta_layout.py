@@ -1,7 +1,7 @@
 """A decoder out of a folder in the layout of Meta's own LLaMA releases, and of llama2.c's models.
 
-``params.json`` beside ``consolidated.00.pth`` and its siblings, one for each of the ranks that ran the model side by side
-(``model.py`` of Meta's llama repository), or beside one ``model.safetensors`` with the same names.
+``params.json`` beside ``consolidated.00.pth`` and its siblings, one for each of the ranks that ran the model side by
+side (``model.py`` of Meta's llama repository), or beside one ``model.safetensors`` with the same names.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _all_ranks(ranks: Sequence[Mapping[str, Tensor]], width: int, source: str) -
     """The tensors of all ranks, each put together along the dimension that they share."""
     if len(ranks) == 1:
         return dict(ranks[0])
-    along = {theirs: dimension for theirs, dimension in (*_TOP.values(), *_BLOCK.values())} | dict.fromkeys(_QKV, 0)
+    along = dict((*_TOP.values(), *_BLOCK.values())) | dict.fromkeys(_QKV, 0)
     joined: dict[str, Tensor] = {}
     for name, tensor in ranks[0].items():
         if any(name not in rank for rank in ranks):
@@ -124,13 +124,11 @@ def load_meta(folder: Path, context: int | None = None) -> Decoder:
     for layer in range(config.depth):
         for mine, (theirs, _) in _BLOCK.items():
             ours[f"blocks.{layer}.{mine}.weight"] = taker.take(f"layers.{layer}.{theirs}.weight")
+        query: Weight
+        key: Weight
         query, key, value = (taker.take(f"layers.{layer}.{theirs}.weight") for theirs in _QKV)
-        ours[f"blocks.{layer}.attention.qkv.weight"] = stacked(
-            [
-                reordered(query, half_split_rows(config.heads, config.head_dim)),
-                reordered(key, half_split_rows(config.kv_heads, config.head_dim)),
-                value,
-            ]
-        )
+        query = reordered(query, half_split_rows(config.heads, config.head_dim), f"{source}: wq of layer {layer}")
+        key = reordered(key, half_split_rows(config.kv_heads, config.head_dim), f"{source}: wk of layer {layer}")
+        ours[f"blocks.{layer}.attention.qkv.weight"] = stacked([query, key, value])
     taker.finish(("rope.freqs",))
     return assembled(config, ours, source)
