@@ -162,7 +162,8 @@ def test_text_parts_are_joined_and_private_characters_kept():
 
 @pytest.mark.parametrize(
     ("messages", "words"),
-    [([], "messages is empty"), ([{"content": "x"}], r"messages\[0\] has no role"), (["x"], r"messages\[0\] has no role"),
+    [([], "messages is empty"), ([{"content": "x"}], r"messages\[0\] has no role"),
+     (["x"], r"messages\[0\] has no role"),
      ([{"role": "user", "content": 3}], r"messages\[0\].content is 3; a string or a list"),
      ([{"role": "user", "content": [{"type": "image_url"}]}], r"part of type 'image_url'; this model reads 'text'"),
      ([{"role": "assistant", "content": "x"}], "refuses these messages: roles must alternate"),

@@ -109,8 +109,8 @@ def test_generate_continues_with_the_embedded_model(capsys):
     ("make", "words"),
     [(lambda path: path.write_text("GGUF"), "is not readable as GGUF: it has 4 bytes and speaks of byte 8"),
      (lambda path: path.write_bytes(b"\0" * 100), "is not a GGUF file"),
-     (lambda path: path.mkdir(), "holds no model: there is no recipe.yaml"),
-     (lambda path: None, "There is no model '.*'; 'smollm2', a .gguf file, a run directory")],
+     (lambda path: path.mkdir(), "holds no model: there is no recipe.yaml, config.json or params.json"),
+     (lambda path: None, "There is no model '.*'; 'smollm2', a .gguf file, a run, Hugging Face")],
 )  # fmt: skip
 def test_what_is_no_model(tmp_path, make, words):
     pytest.importorskip("gguf", reason="the extra gguf is not installed")

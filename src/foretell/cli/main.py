@@ -51,9 +51,16 @@ WATCH_EPILOG = """\
 The forecast is a registration, or what foretell forecast --json printed. Exit code 0: on track or too early to tell;
 3: above or below the forecast's interval, or a loss that is not finite. False alarms: at most 5 % of the runs.
 """
+EXPORT_EPILOG = """\
+  foretell export runs/laptop laptop.gguf --type q8_0     a trained model for llama.cpp
+  foretell export smollm2 smollm2/                        an ordinary directory for transformers or vLLM
+  foretell export llama-2-7b/ llama.gguf --type q4_1      Meta's own layout, smaller
+"""
+MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face or Meta directory, or a hub name"
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "watch": "watch", "generate": "generate", "bench": "bench"}  # fmt: skip
+         "watch": "watch", "generate": "generate", "export": "export",
+         "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -148,13 +155,25 @@ def build_parser() -> argparse.ArgumentParser:
     watch.add_argument("--json", action="store_true", help="print one JSON object for each piece of news")
 
     generate = verbs.add_parser("generate", help="continue a text with a trained model, streaming")
-    generate.add_argument("model", help="a run directory, smollm2 (embedded), a .gguf file, a Hugging Face "
-                          "or Meta directory, or a hub name")  # fmt: skip
+    generate.add_argument("model", help=MODEL_HELP)
     generate.add_argument("prompt", nargs="?", help="text to continue; read from standard input when left out")
     generate.add_argument("--tokens", type=int, default=200, help="at most so many (default 200)")
     generate.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default 0.8)")
     generate.add_argument("--top-p", type=float, default=0.95, help="nucleus (default 0.95)")
     generate.add_argument("--seed", type=int, default=0)
+
+    export = verbs.add_parser(
+        "export",
+        help="write a model as GGUF (llama.cpp) or a Hugging Face directory",
+        epilog=EXPORT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("model", help=MODEL_HELP)
+    export.add_argument("out", help="a name that ends in .gguf, or a directory")
+    export.add_argument(
+        "--type", metavar="TYPE", help="of a .gguf file: f32, f16 (the default), bf16, q8_0, q4_0, q4_1"
+    )
+    export.add_argument("--context", type=int, metavar="N", help="positions that the exported model reads at most")
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
     bench.add_argument("what", choices=["train", "serve"], help="train: tokens/s of a step against transformers' Llama; "

@@ -15,7 +15,7 @@ from typing import Any
 import tokenizers
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
-from tokenizers import decoders, models, normalizers
+from tokenizers import decoders, models, normalizers, processors
 
 from foretell.core.errors import UserError
 from foretell.data.tokenizer import SPACE, Tokenizer
@@ -44,6 +44,13 @@ def add_tokens(backend: tokenizers.Tokenizer, pieces: Sequence[Piece]) -> None:
     added = [token for token in map(added_token, pieces) if token is not None]
     backend.add_special_tokens([token for token in added if token.special])
     backend.add_tokens([token for token in added if not token.special])
+
+
+def begin_texts_with(backend: tokenizers.Tokenizer, token: str) -> None:
+    """Let the backend put ``token`` before a text when special tokens are asked of it, as transformers does."""
+    number = backend.token_to_id(token)
+    backend.post_processor = processors.TemplateProcessing(single=["$A"] if number is None else [token, "$A"],
+                                                           special_tokens=[(token, number or 0)])  # fmt: skip
 
 
 def _merges(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
@@ -169,4 +176,6 @@ def _tokenizer(pieces: Sequence[Piece], begin: int, end: int, prefix: bool, sour
     }
     unknown = next((piece.text for piece in pieces if piece.kind == UNKNOWN), None)
     settings |= {"unk_token": unknown} if unknown is not None else {}
-    return Tokenizer(backend_of(pieces, prefix=prefix), settings, pieces[end].text)
+    backend = backend_of(pieces, prefix=prefix)
+    begin_texts_with(backend, pieces[begin].text)
+    return Tokenizer(backend, settings, pieces[end].text)

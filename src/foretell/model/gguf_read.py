@@ -147,8 +147,9 @@ def decoder_from_gguf(file: GgufFile, *, dequantise: bool = False, context: int 
         for kind in ("weight", "bias") if config.qkv_bias else ("weight",):
             query, key, value = (take(f"blk.{layer}.{theirs}.{kind}") for theirs in QKV)
             if neighbours:
-                query = reordered(query, half_split_rows(config.heads, config.head_dim))
-                key = reordered(key, half_split_rows(config.kv_heads, config.head_dim))
+                name = f"{file.path}: blk.{layer}.attn"
+                query = reordered(query, half_split_rows(config.heads, config.head_dim), f"{name}_q.{kind}")
+                key = reordered(key, half_split_rows(config.kv_heads, config.head_dim), f"{name}_k.{kind}")
             weights[f"blocks.{layer}.attention.qkv.{kind}"] = stacked([query, key, value])
     if unread:
         raise UserError(f"{file.path}: the tensor {min(unread)} has no place in this decoder.")
