@@ -43,9 +43,14 @@ def check(law: LossLaw, params: float, tokens: float, size_width: float) -> tupl
 
 
 def distinct(values: Vector) -> int:
-    """How many values differ by more than :data:`SAME_SIZE`."""
-    steps = np.diff(np.sort(np.log(values)))
-    return 1 + int((steps > np.log(SAME_SIZE)).sum())
+    """How many values, > 0, differ: those within :data:`SAME_SIZE` of the smallest are one, and so on with the rest.
+
+    A sweep in steps of one per cent therefore counts as many sizes, not as one long chain.
+    """
+    rest, count = np.sort(values), 0
+    while len(rest):
+        rest, count = rest[rest > SAME_SIZE * rest[0]], count + 1
+    return count
 
 
 def _count(law: LossLaw) -> Iterator[Finding]:
