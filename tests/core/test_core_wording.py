@@ -1,6 +1,6 @@
 """One of a thing, and ranges that show nothing."""
 
-from foretell.core.wording import plural, span, with_range
+from foretell.core.wording import as_json, plural, span, with_range
 
 
 def test_plural() -> None:
@@ -12,3 +12,8 @@ def test_plural() -> None:
 def test_ranges() -> None:
     assert span("3.4", "3.4") == "3.4" and span("1.2", "3.4") == "1.2 to 3.4"
     assert with_range("3.4", "3.4", "3.4") == "3.4" and with_range("3.4", "3.4", "3.5") == "3.4 (3.4 to 3.5)"
+
+
+def test_values_of_json_files() -> None:
+    assert [as_json(value) for value in (None, True, "é", [1.5])] == ["null", "true", '"é"', "[1.5]"]
+    assert len(as_json("x" * 1000)) == 63
