@@ -13,6 +13,7 @@ from typing import Any
 
 import foretell
 from foretell.cli import plan_arguments
+from foretell.cli.quantities import quantity_argument
 from foretell.core.errors import UserError
 from foretell.core.progress import say
 
@@ -47,7 +48,7 @@ FORECAST_EPILOG = """\
 WATCH_EPILOG = """\
   foretell watch runs/laptop                              the target of a run, until it has finished
   foretell watch train.csv --forecast forecast.json       any trainer's log: columns step, tokens or flops, and loss
-  foretell watch train.csv --forecast f.json --total 5000 where the run ends, in the file's unit (steps, say)
+  foretell watch train.csv --forecast f.json --total 5000 where the run ends, in the file's unit (5000 steps, 1.4T)
 The forecast is a registration, or what foretell forecast --json printed. Exit code 0: on track or too early to tell;
 3: above or below the forecast's interval, or a loss that is not finite. False alarms: at most 5 % of the runs.
 """
@@ -149,8 +150,12 @@ def build_parser() -> argparse.ArgumentParser:
     )
     watch.add_argument("run", help="a run directory, or a .csv, .tsv or .jsonl that a trainer is writing")
     watch.add_argument("--forecast", metavar="FILE", help="the forecast (default: the run directory's own)")
-    watch.add_argument("--total", type=float, metavar="N", help="steps, tokens or FLOPs at which the run ends")
-    watch.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="between looks (default 10)")
+    watch.add_argument(
+        "--total", type=quantity_argument, metavar="N", help="steps, tokens or FLOPs at which the run ends"
+    )
+    watch.add_argument(
+        "--every", type=quantity_argument, default=10.0, metavar="SECONDS", help="between looks (default 10)"
+    )
     watch.add_argument("--once", action="store_true", help="look once")
     watch.add_argument("--json", action="store_true", help="print one JSON object for each piece of news")
 
