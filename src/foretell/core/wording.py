@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 NAMED = 10  # in one sentence
+LONGEST_VALUE = 60  # characters of a value that a sentence shows
 
 
 def plural(number: float, singular: str, many: str | None = None) -> str:
@@ -27,3 +30,14 @@ def listed(names: Sequence[str]) -> str:
 def factor(value: float) -> str:
     """A factor between two sizes: ``1.2``, ``30``, ``1,000``."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.3g}"
+
+
+def with_range(value: str, low: str, high: str) -> str:
+    """``2.1 (1.2 to 3.4)``, and ``2.1`` where the range shows nothing more."""
+    return value if value == low == high else f"{value} ({span(low, high)})"
+
+
+def as_json(value: Any) -> str:
+    """A value from a JSON file as it stands there (``null``, ``"text"``), cut to :data:`LONGEST_VALUE` characters."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}..."
