@@ -80,7 +80,7 @@ def _offset_law(sizes: Sizes, probability: float, bits_per_byte: bool, prior: Pr
     top = math.exp(float(sizes.log_loss[-1]))
     slope = mean_slope(sizes)
     share, factor = offset_share(float(sizes.flops[-1]), prior), prior.offset_share_factor
-    if bits_per_byte and prior.offset_bits < share * top:
+    if bits_per_byte and prior.offset_bits < prior.offset_share * top:
         share, factor = prior.offset_bits / top, prior.offset_bits_factor
     shares = np.minimum(lognormal_points(share, factor, 16), LARGEST_SHARE)
     exponents = np.geomspace(0.015, 0.9, 56)
