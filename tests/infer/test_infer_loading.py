@@ -131,6 +131,24 @@ def test_a_gguf_file_that_was_cut_short(tmp_path):
             load_model(str(tmp_path / "cut.gguf"))
 
 
+def test_a_hub_name_is_a_directory_from_the_hub(tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def snapshot(name, allow_patterns):
+        asked.append(name)
+        if name != "owner/name":
+            raise OSError("no connection\nlong story")
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    with pytest.raises(UserError, match="holds no model"):
+        load_model("owner/name")
+    with pytest.raises(UserError, match=r"the hub did not give a model of that name \(no connection\)"):
+        load_model("owner/other")
+    assert asked == ["owner/name", "owner/other"]
+
+
 def test_a_missing_package_is_named(monkeypatch):
     def missing(name):
         raise importlib.metadata.PackageNotFoundError(name)
