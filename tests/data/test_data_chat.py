@@ -25,6 +25,7 @@ LLAMA3 = """{{- bos_token }}
 <|im_start|>system
 
 Today: {{ strftime_now("%d %b %Y") }}
+{% if documents is not none %}{{ raise_exception('documents') }}{% endif %}
 {% if tools is not none %}
 {%- for tool in tools %}
     {{- tool | tojson(indent=4) }}

@@ -179,3 +179,12 @@ def test_values_that_a_type_cannot_hold_are_refused(tmp_path):
     split.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
     with pytest.raises(UserError, match="pre-tokenizer has no name in GGUF"):
         export_model(LoadedModel("x", model.decoder, Tokenizer(split), None, (), (), 64), tmp_path / "x.gguf", "f32")
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_packed_head_goes_where_the_model_goes(tmp_path, tied):
+    export_model(model_of(tied=tied), tmp_path / "x.gguf", "q8_0")
+    decoder = load_model(str(tmp_path / "x.gguf")).decoder
+    assert torch.equal(decoder.head_matrix.dequantised(), decoder.head_weight)
+    moved = decoder.to("meta").head_matrix
+    assert {part.device.type for part in (moved.values, moved.scale)} == {"meta"}

@@ -44,12 +44,11 @@ def reference():
     return json.loads((SHARED / "reference.json").read_text())
 
 
-def log_probabilities(model, ids: list[int], first: int = 1) -> torch.Tensor:
-    """ln p of each id from the one at ``first`` on, given those before it."""
+def log_probabilities(model, ids: list[int]) -> torch.Tensor:
+    """ln p of each id after the first, given those before it."""
     with torch.no_grad():
-        hidden = model.decoder.hidden(torch.tensor([ids]))[0, first - 1 : -1]
-        logits = hidden @ model.decoder.head_weight.t()
-    return torch.log_softmax(logits, -1).gather(1, torch.tensor(ids)[first:, None])[:, 0]
+        logits = model.decoder(torch.tensor([ids]))[0]
+    return torch.log_softmax(logits[:-1], -1).gather(1, torch.tensor(ids)[1:, None])[:, 0]
 
 
 def test_the_embedded_model_is_whole(smollm2):
@@ -93,10 +92,14 @@ def test_choices_of_real_questions(unpacked, reference):
     lines = (SHARED / "eval_reference_piqa_first200.jsonl").read_text().splitlines()[1:21]
     for item in map(json.loads, lines):
         context = unpacked.tokenizer.encode(item["context"])
-        for text, expected in zip(item["continuations"], item["ll"], strict=True):
-            ids = unpacked.tokenizer.encode(text)
-            found = log_probabilities(unpacked, context + ids, len(context)).sum().item()
-            assert found == pytest.approx(expected, abs=0.02)
+        choices = [torch.tensor(unpacked.tokenizer.encode(text)) for text in item["continuations"]]
+        targets = torch.nn.utils.rnn.pad_sequence(choices, batch_first=True)  # what follows an end changes nothing
+        ids = torch.cat((torch.tensor([context] * len(choices)), targets), 1)
+        with torch.no_grad():
+            hidden = unpacked.decoder.hidden(ids)[:, len(context) - 1 : -1]
+            found = torch.log_softmax(hidden @ unpacked.decoder.head_weight.t(), -1).gather(2, targets[..., None])
+        sums = [row[: len(choice)].sum().item() for row, choice in zip(found, choices, strict=True)]
+        assert sums == pytest.approx(item["ll"], abs=0.02)
 
 
 def test_generate_continues_with_the_embedded_model(capsys):
@@ -129,6 +132,24 @@ def test_a_gguf_file_that_was_cut_short(tmp_path):
         (tmp_path / "cut.gguf").write_bytes(start[:size])
         with pytest.raises(UserError, match="it was cut short"):
             load_model(str(tmp_path / "cut.gguf"))
+
+
+def test_a_hub_name_is_a_directory_from_the_hub(tmp_path, monkeypatch):
+    hub = pytest.importorskip("huggingface_hub")
+    asked = []
+
+    def snapshot(name, allow_patterns):
+        asked.append(name)
+        if name != "owner/name":
+            raise OSError("no connection\nlong story")
+        return str(tmp_path)
+
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    with pytest.raises(UserError, match="holds no model"):
+        load_model("owner/name")
+    with pytest.raises(UserError, match=r"the hub did not give a model of that name \(no connection\)"):
+        load_model("owner/other")
+    assert asked == ["owner/name", "owner/other"]
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -22,7 +22,6 @@ DESCRIPTION = "Know how good a language model will be before you pay for it."
 EPILOG = """\
   foretell run                            forecast, seal, train, score and report
   foretell run --target.flops 5e13        any setting of a recipe by its dotted name
-  foretell plan                           the same recipe's plan and price, nothing spent
   foretell generate runs/laptop "import " text from the trained model
 """
 RECIPE_EPILOG = """\

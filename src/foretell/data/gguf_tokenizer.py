@@ -29,6 +29,8 @@ PRE_TOKENIZERS: dict[str, tuple[str, ...]] = {
 }
 # Entries of the vocabulary that are found whole even where no merges lead to them.
 _WHOLE_ENTRIES = ("llama-bpe",)
+# Texts begin with a beginning-of-text token unless the file says otherwise.
+_BEGUN = ("llama-bpe",)
 # transformers' Qwen2 tokenizer composes characters first, and so were the models trained.
 _COMPOSED = ("qwen2",)
 _NAMED = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
@@ -59,7 +61,8 @@ def tokenizer_from_gguf(file: GgufFile) -> Tokenizer:
         backend = backend_of(pieces, prefix=file.metadata.get("tokenizer.ggml.add_space_prefix", True))
     else:
         raise UserError(f"{file.path}: tokenizer.ggml.model is {kind!r}; 'gpt2' and 'llama' are read.")
-    settings = _settings(file, pieces, adds_begin=kind == "llama")
+    adds_begin = kind == "llama" or file.metadata.get("tokenizer.ggml.pre") in _BEGUN
+    settings = _settings(file, pieces, adds_begin)
     if settings["add_bos_token"] and "bos_token" in settings:
         begin_texts_with(backend, settings["bos_token"])
     return Tokenizer(backend, settings, settings.get("eos_token"))

@@ -53,7 +53,7 @@ def begin_texts_with(backend: tokenizers.Tokenizer, token: str) -> None:
                                                            special_tokens=[(token, number or 0)])  # fmt: skip
 
 
-def _merges(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
+def merges_of(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
     """Every way to put an entry together from two others, the entry with the highest score first."""
     ids = {piece.text: number for number, piece in enumerate(pieces) if piece.kind == NORMAL}
     found: list[tuple[float, int, int, str, str]] = []
@@ -69,7 +69,7 @@ def backend_of(pieces: Sequence[Piece], *, prefix: bool) -> tokenizers.Tokenizer
     """The ``tokenizers`` backend of a sentencepiece BPE; with ``prefix`` a text begins with a space."""
     vocabulary = {piece.text: number for number, piece in enumerate(pieces)}
     unknown = next((piece.text for piece in pieces if piece.kind == UNKNOWN), None)
-    model = models.BPE(vocabulary, _merges(pieces), unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    model = models.BPE(vocabulary, merges_of(pieces), unk_token=unknown, fuse_unk=True, byte_fallback=True)
     backend = tokenizers.Tokenizer(model)
     spaces = [normalizers.Prepend(SPACE)] if prefix else []
     backend.normalizer = normalizers.Sequence([*spaces, normalizers.Replace(" ", SPACE)])

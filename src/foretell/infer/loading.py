@@ -13,6 +13,7 @@ from foretell.core.files import read_json
 from foretell.core.gguf import MAGIC, read_gguf
 from foretell.data.chat import ChatTemplate
 from foretell.data.gguf_tokenizer import tokenizer_from_gguf
+from foretell.data.ranks import from_llama3, is_rank_file
 from foretell.data.sentencepiece import from_llama2c, from_sentencepiece
 from foretell.data.tokenizer import Tokenizer
 from foretell.model.decoder import Decoder
@@ -130,11 +131,12 @@ def _from_folder(folder: Path, context: int | None, name: str | None = None) -> 
 
 
 def _folder_tokenizer(folder: Path) -> Tokenizer:
-    """From the first file of a known kind: tokenizer.json, sentencepiece's, or llama2.c's."""
+    """From the first file of a known kind: tokenizer.json, sentencepiece's, Llama 3's, or llama2.c's."""
     if (folder / "tokenizer.json").exists():
         return Tokenizer.from_file(folder / "tokenizer.json")
-    if (folder / "tokenizer.model").exists():
-        return from_sentencepiece(folder / "tokenizer.model")
+    model = folder / "tokenizer.model"
+    if model.exists():
+        return from_llama3(model) if is_rank_file(model) else from_sentencepiece(model)
     exported = sorted(folder.glob("tok*.bin"))
     if exported:
         return from_llama2c(exported[0])

@@ -5,6 +5,7 @@ Tensor letters: see :mod:`foretell.model.config`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -174,6 +175,17 @@ class Decoder(nn.Module):
         self.head_matrix = None
         self.output_scale = Parametrization(config).output_scale
         self.register_buffer("angles", angles_of(config), False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Decoder:
+        """Let the packed head, which is no module of its own, go where ``to`` takes the rest."""
+        super()._apply(fn, recurse)
+        packed = self.head_matrix
+        if packed is not None and self.config.tied:
+            minimum = None if packed.minimum is None else fn(packed.minimum)
+            self.head_matrix = QuantisedMatrix(fn(packed.values), fn(packed.scale), minimum)
+        elif packed is not None and isinstance(self.head, QuantisedLinear):
+            self.head_matrix = self.head.matrix
+        return self
 
     @property
     def head_weight(self) -> Tensor:
