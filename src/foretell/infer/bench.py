@@ -148,12 +148,14 @@ def transformers_peer(model: str, threads: int) -> Answer:
 def llama_peer(model: str, threads: int) -> Answer:
     """llama.cpp through llama-cpp-python: its batched API, greedy, a sequence for each prompt."""
     llama = importlib.import_module("llama_cpp")
+    quiet = llama.llama_log_callback(lambda level, text, data: None)
+    llama.llama_log_set(quiet, None)
     llama.llama_backend_init()
     settings = llama.llama_model_default_params()
     loaded = llama.llama_model_load_from_file(_file(model).encode(), settings)
     options = llama.llama_context_default_params()
     options.n_ctx, options.n_batch, options.n_ubatch = 4096, 2048, 512
-    options.n_seq_max = STREAMS
+    options.n_seq_max, options.kv_unified = STREAMS, True  # one cache for all, as ours is
     options.n_threads = options.n_threads_batch = threads
     context = llama.llama_init_from_model(loaded, options)
     vocabulary = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(loaded))
@@ -174,7 +176,7 @@ def llama_peer(model: str, threads: int) -> Answer:
         address = ctypes.cast(logits, ctypes.POINTER(ctypes.c_float * vocabulary)).contents
         return int(torch.frombuffer(address, dtype=torch.float32).argmax())
 
-    def answer(work: Work) -> Done:
+    def answer(work: Work, _keep: Any = quiet) -> Done:
         llama.llama_memory_clear(llama.llama_get_memory(context), True)
         start = time.perf_counter()
         rows = [(token, at, sequence, at == len(ids) - 1) for sequence, ids in enumerate(work.prompts)
