@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chats import Encoded, LetterChat, chat, write
 from foretell.core.errors import UserError
 from foretell.data.conversations import (
     Conversation,
@@ -19,29 +20,6 @@ from foretell.data.conversations import (
 )
 from foretell.data.packing import PADDING, ConversationStream, conversation_batches, first_fit
 from foretell.data.stream import IGNORED
-
-
-class LetterChat:
-    """A template of one token a letter: role's number, the text, 0 for the end of the turn."""
-
-    def encode(self, messages: list[dict[str, str]]) -> tuple[list[int], list[bool]]:
-        ids: list[int] = []
-        marks: list[bool] = []
-        for message in messages:
-            own = message["role"] == "assistant"
-            text = [ord(letter) for letter in message["content"]]
-            ids += [len(message["role"]), *text, 0]
-            marks += [False, *[own] * (len(text) + 1)]
-        return ids, marks
-
-
-def chat(question: str, answer: str) -> dict:
-    return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
-
-
-def write(path: Path, *rows) -> Path:
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
 
 
 def encoded(count: int, seed: int = 0) -> ConversationSet:
@@ -95,15 +73,15 @@ def test_what_does_not_fit_is_named_and_what_marks_nothing_refused() -> None:
     rows = [Conversation(7, chat("q" * 40, "a")["messages"]), Conversation(9, chat("q", "a")["messages"])]
     kept, too_long = encode_conversations(rows, LetterChat(), 16)
     assert too_long == [7] and kept.lines.tolist() == [9]
-    exact = len(LetterChat().encode(rows[0].messages)[0]) - 1
+    exact = len(LetterChat().encode_for_training(rows[0].messages).ids) - 1
     assert encode_conversations(rows, LetterChat(), exact)[1] == []
     with pytest.raises(UserError, match="None of 1 conversations fits"):
         encode_conversations(rows[:1], LetterChat(), 16)
 
     class Unmarked(LetterChat):
-        def encode(self, messages):
-            ids, _ = super().encode(messages)
-            return ids, [False] * len(ids)
+        def encode_for_training(self, messages):
+            ids = super().encode_for_training(messages).ids
+            return Encoded(ids, [False] * len(ids))
 
     with pytest.raises(UserError, match=r"nothing to learn in 1 conversation \(line 9\)"):
         encode_conversations(rows[1:], Unmarked(), 16)

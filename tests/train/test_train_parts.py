@@ -9,6 +9,7 @@ from conftest import run_settings
 from foretell.core.errors import DivergedError, UserError
 from foretell.data.tokens import TokenDataset
 from foretell.model.decoder import build_decoder
+from foretell.model.parametrization import Parametrization
 from foretell.train import execution
 from foretell.train.config import GuardConfig, TrainingConfig
 from foretell.train.evaluate import evaluate
@@ -39,7 +40,7 @@ def test_mup_groups_reach_the_optimizer(small_corpus) -> None:
     base = run_settings(small_corpus / "tokens")
     wide = base.model_copy(update={"model": base.model.model_copy(update={"width": 64, "base_width": 16})})
     model = build_decoder(wide.model)
-    optimizer = build_optimizer(model, wide)
+    optimizer = build_optimizer(model, wide, Parametrization(model.config).groups(model))
     rate = set_learning_rate(optimizer, wide, 5)
     by_parameter = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     named = dict(model.named_parameters())

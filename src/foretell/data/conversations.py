@@ -25,11 +25,23 @@ NAMED_FAULTS = 5
 _SPLIT = 2**31  # sets the draw of a split apart from those of epochs
 
 
+class EncodedChat(Protocol):
+    """A conversation as a model reads it."""
+
+    @property
+    def ids(self) -> list[int]:
+        """All of it."""
+
+    @property
+    def assistant(self) -> list[bool]:
+        """Of each id, whether the assistant writes it, its end-of-turn token included."""
+
+
 class ChatTemplate(Protocol):
     """How a conversation is written for a model; training and serving use the same."""
 
-    def encode(self, messages: list[dict[str, str]]) -> tuple[list[int], list[bool]]:
-        """Ids of a conversation, and of each whether the assistant writes it, its end-of-turn token included."""
+    def encode_for_training(self, messages: list[dict[str, str]]) -> EncodedChat:
+        """A conversation as ids with the assistant's marked."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +195,8 @@ def encode_conversations(
     """
     encoded, too_long, unmarked = [], [], []
     for conversation in track(conversations, "encoding conversations", len(conversations)):
-        ids, marks = chat.encode(conversation.messages)
+        encoded_chat = chat.encode_for_training(conversation.messages)
+        ids, marks = encoded_chat.ids, encoded_chat.assistant
         if len(ids) - 1 > context:
             too_long.append(conversation.line)
         elif not any(marks[1:]):

@@ -44,6 +44,11 @@ class Batch:
         """What an objective takes, each cut into rows alike."""
         return (self.inputs, self.labels) if self.documents is None else (self.inputs, self.labels, self.documents)
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``."""
+        documents = None if self.documents is None else self.documents.to(device)
+        return Batch(self.inputs.to(device), self.labels.to(device), self.tokens, documents)
+
 
 class Layout:
     """The documents of a split laid end to end in some order, and cut into rows."""
