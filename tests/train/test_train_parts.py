@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -81,6 +82,15 @@ def test_a_spike_is_one_only_against_the_recent_past() -> None:
     with pytest.raises(DivergedError):
         for step in range(100):
             guard.judge(step, math.inf, 1.0)
+
+
+def test_replicas_are_left_out_where_their_memory_is_small(small_corpus, monkeypatch, tmp_path) -> None:
+    settings = run_settings(small_corpus / "tokens")
+    assert execution.choose_execution(settings, 2).replicas == 2
+    monkeypatch.setattr(execution, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(execution.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000))
+    chosen = execution.choose_execution(settings, 2)
+    assert (chosen.replicas, chosen.threads) == (1, 2)
 
 
 def test_compilation_is_chosen_by_what_it_saves(small_corpus, monkeypatch, tmp_path) -> None:

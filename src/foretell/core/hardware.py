@@ -43,6 +43,16 @@ def available_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def peak_memory() -> int | None:
+    """Largest resident memory of this process so far in bytes (getrusage(2)), or ``None`` where it is not told."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
+
+
 def default_device() -> torch.device:
     """``cuda`` where there is one, else ``cpu``."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from foretell.core.config import Settings
-from foretell.model.config import ModelConfig, training_flops_per_token
+from foretell.model.config import ModelConfig, count_parameters, training_flops_per_token
 
 
 class GuardConfig(Settings):
@@ -88,6 +88,11 @@ class RunSettings(Settings):
     def tokens(self) -> int:
         """Tokens of the whole run."""
         return self.steps * self.tokens_per_step
+
+    @property
+    def trained_parameters(self) -> int:
+        """Parameters that the optimizer changes."""
+        return count_parameters(self.model).total
 
     @property
     def flops_per_token(self) -> float:

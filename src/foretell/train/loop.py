@@ -254,8 +254,10 @@ class Trainer:
         flops_per_second = self.step_flops / elapsed
         figure = loss * self.work.per_nat
         if self.step % max(1, settings.steps // LOG_RECORDS) == 0 or self.step == settings.steps:
-            figures = {"loss": loss, self.work.unit: figure, "learning_rate": rate, "grad_norm": norm,
-                       "tokens_per_second": settings.tokens_per_step / elapsed, "flops_per_second": flops_per_second}  # fmt: skip
+            figures = {
+                "loss": loss, self.work.unit: figure, "learning_rate": rate, "grad_norm": norm,
+                "tokens_per_second": settings.tokens_per_step / elapsed, "flops_per_second": flops_per_second,
+            }  # fmt: skip
             self.log.write("step", step=self.step, tokens=self.step * settings.tokens_per_step,
                            flops=self.step * self.step_flops, **figures)  # fmt: skip
             for name, value in figures.items():
