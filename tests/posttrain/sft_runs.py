@@ -6,7 +6,7 @@ from pathlib import Path
 from tokenizers import Tokenizer as Backend
 from tokenizers import models
 
-from chats import LetterChat, chat, write
+from chats import Encoded, LetterChat, chat, write
 from foretell.data.tokenizer import Tokenizer
 from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder, build_decoder
@@ -47,3 +47,20 @@ def tiny_plan(folder: Path, load=tiny_base, training: dict | None = None, **opti
     changed = plan.settings.training.model_copy(update={"checkpoints": 6, "micro_rows": 3, **(training or {})})
     settings = plan.settings.model_copy(update={"training": TrainingConfig.model_validate(changed.model_dump())})
     return Plan(settings, plan.base, plan.train, plan.heldout, plan.too_long, plan.rows)
+
+
+WIDE = ModelConfig(vocab_size=128, width=16, depth=1, heads=2, kv_heads=1, head_dim=8, ffn_width=16, context=512)
+
+
+class AsciiChat(LetterChat):
+    """Letters that the tiny vocabulary has not are question marks."""
+
+    def encode_for_training(self, messages: list[dict[str, str]]) -> Encoded:
+        plain = [{**message, "content": "".join(letter if letter < "\x80" else "?" for letter in message["content"])}
+                 for message in messages]  # fmt: skip
+        return super().encode_for_training(plain)
+
+
+def wide_base(_: str) -> Base:
+    """With a context for rows of 256 positions."""
+    return Base("tiny", build_decoder(WIDE, 4).eval(), letters(), AsciiChat(), WIDE.context)

@@ -79,8 +79,7 @@ def test_all_weights_leave_as_a_hugging_face_directory(tmp_path: Path) -> None:
     assert (tmp_path / "run" / "model" / "tokenizer.json").exists()
 
 
-@pytest.mark.parametrize("threads", [1, 2])  # two: a replica in a process of its own
-@pytest.mark.parametrize("full", [False, True])
+@pytest.mark.parametrize(("threads", "full"), [(1, False), (1, True), (2, False)])  # two: a replica of its own
 def test_an_interrupted_run_goes_on_exactly(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int, full: bool
 ) -> None:

@@ -160,8 +160,14 @@ def build_parser() -> argparse.ArgumentParser:
     add_sft(verbs)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument("what", choices=["train"], help="train: tokens/s against transformers' Llama")
-    bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
+    bench.add_argument(
+        "what",
+        choices=["train", "sft"],
+        help="train: tokens/s against transformers' Llama; sft: LoRA against full fine-tuning and PEFT",
+    )
+    bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
+    bench.add_argument("--model", default="smollm2", help="of sft: the model to fine-tune (default smollm2)")
+    bench.add_argument("--data", metavar="JSONL", help="of sft: conversations (default: docstrings)")
     bench.add_argument("--steps", type=int, default=15, help="timed steps of each (default 15)")
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser

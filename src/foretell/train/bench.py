@@ -1,25 +1,19 @@
 """``foretell bench train``: a training step against transformers' Llama, side by side in one run, interleaved.
 
-Each peer lives in processes of its own with all cores and takes one step when told to, in turn, so that a drift of the
-machine's speed touches all alike. Same shape, batch, optimizer (fused AdamW), clipping and data; medians.
+Each peer has all cores in its turn (:mod:`foretell.train.peers`). Same shape, batch, optimizer (fused AdamW), clipping
+and data; medians.
 """
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import statistics
-import time
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from foretell.core.errors import UserError
-from foretell.core.hardware import available_cores, default_device, environment, keep_freed_memory, matmul_peak
-from foretell.core.processes import leave_with_parent
-from foretell.core.progress import track
+from foretell.core.hardware import available_cores, environment, keep_freed_memory
 from foretell.data.stream import Batch
 from foretell.model.config import ModelConfig, ffn_width_for, training_flops_per_token
 from foretell.model.decoder import build_decoder
@@ -29,10 +23,10 @@ from foretell.train.config import RunSettings
 from foretell.train.execution import has_compiler
 from foretell.train.objective import next_token
 from foretell.train.optimizer import build_optimizer
+from foretell.train.peers import Makers, Peer, Peers, check_steps
 from foretell.train.replicas import Replicas, compile_blocks
 
 ROWS, CONTEXT, DEPTH, VOCABULARY, HEAD_DIM = 16, 256, 3, 1024, 64
-WARMUP_STEPS = 3
 PEERS = ("foretell", "foretell-eager", "transformers")
 
 
@@ -45,7 +39,7 @@ def bench_model(width: int) -> ModelConfig:
                        ffn_width=ffn_width_for(width), context=CONTEXT)  # fmt: skip
 
 
-def _foretell_step(width: int, compiled: bool, cores: int) -> Callable[[], None]:
+def _foretell(width: int, compiled: bool, cores: int) -> Peer:
     """As the loop takes it: a replica a core, each on its share of the batch."""
     keep_freed_memory()
     settings = RunSettings(label="bench", model=bench_model(width), steps=1, rows=ROWS, learning_rate=1e-3)
@@ -64,10 +58,10 @@ def _foretell_step(width: int, compiled: bool, cores: int) -> Callable[[], None]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
-    return step
+    return Peer(step)
 
 
-def _transformers_step(width: int, cores: int) -> Callable[[], None]:
+def _transformers(width: int, cores: int) -> Peer:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = {**config_to_hf(bench_model(width)), "use_cache": False, "attn_implementation": "sdpa"}
@@ -84,51 +78,20 @@ def _transformers_step(width: int, cores: int) -> Callable[[], None]:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
-    return step
-
-
-def _serve(connection: Connection, parent: int, peer: str, width: int, cores: int) -> None:
-    """Take a step whenever told to and answer with its seconds."""
-    leave_with_parent(parent)
-    if peer == "transformers":
-        step = _transformers_step(width, cores)
-    else:
-        step = _foretell_step(width, peer == "foretell", cores)
-    while connection.recv():
-        start = time.perf_counter()
-        step()
-        connection.send(time.perf_counter() - start)
+    return Peer(step)
 
 
 def time_width(width: int, steps: int, cores: int) -> dict[str, Any]:
     """Median seconds of ``steps`` steps of every peer at one width, taken in turn, with the matrix-product peak."""
-    context = multiprocessing.get_context("spawn")
-    peers = [peer for peer in PEERS if peer != "foretell" or has_compiler()]
-    pipes: dict[str, Connection] = {}
-    processes = []
-    for peer in peers:
-        pipes[peer], theirs = context.Pipe()
-        processes.append(context.Process(target=_serve, args=(theirs, os.getpid(), peer, width, cores)))
-        processes[-1].start()
-
-    def step(peer: str) -> float:
-        pipes[peer].send(True)
-        return float(pipes[peer].recv())
-
-    start_up = {peer: step(peer) for peer in peers}
-    seconds: dict[str, list[float]] = {peer: [] for peer in peers}
-    peaks = []
-    for index in track(range(WARMUP_STEPS + steps), f"width {width}", WARMUP_STEPS + steps):
-        for peer in peers:
-            taken = step(peer)
-            if index >= WARMUP_STEPS:
-                seconds[peer].append(taken)
-        peaks.append(matmul_peak(default_device(), repeats=1))
-    for peer, process in zip(peers, processes, strict=True):
-        pipes[peer].send(False)
-        process.join()
-    medians = {peer: statistics.median(values) for peer, values in seconds.items()}
-    ours = medians[peers[0]]
+    names = [name for name in PEERS if name != "foretell" or has_compiler()]
+    makers: Makers = {name: (_foretell, (width, name == "foretell", cores)) for name in names if name != "transformers"}
+    makers["transformers"] = (_transformers, (width, cores))
+    with Peers(makers) as peers:
+        start_up = {name: peers.step(name) for name in names}
+        seconds, peaks = peers.timed(steps, f"width {width}")
+        peers.finish()
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    ours = medians[names[0]]
     tokens, peak = ROWS * CONTEXT, statistics.median(peaks)
     return {
         "width": width,
@@ -157,8 +120,7 @@ def bench_train(widths: Sequence[int], steps: int) -> dict[str, Any]:
         raise UserError(
             "foretell bench train compares with transformers: pip install '.[dev]' in a checkout."
         ) from error
-    if steps < 10:
-        raise UserError(f"--steps is {steps}: at least 10 are needed for a median.")
+    check_steps(steps)
     for width in widths:
         bench_model(width)
     cores = available_cores()
