@@ -44,12 +44,15 @@ def test_content_is_a_text_or_a_list_of_text_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [("{", "not JSON"), ("[1]", "messages is missing"), ({"messages": []}, "messages is missing or empty"),
-     ({"messages": ["hello"]}, "message 1 is 'hello'"), ({"messages": [{"content": "x"}]}, "message 1 has no role"),
-     ({"messages": [{"role": "robot", "content": "x"}]}, "role 'robot'; system, user, assistant"),
-     (chat(" ", "x"), "message 1 is empty"), (chat("x", ""), "message 2 is empty"),
-     ({"messages": [{"role": "user"}]}, "content None"), ({"messages": [{"role": "user", "content": []}]}, "empty"),
-     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "part 'image_url'"),
-     ({"messages": [{"role": "user", "content": "x"}]}, "nothing to learn")],
+     ({"messages": ["hello"]}, r"messages\[0\] has no role"),
+     ({"messages": [{"content": "x"}]}, r"messages\[0\] has no role"),
+     ({"messages": [{"role": "robot", "content": "x"}]}, r"messages\[0\].role is 'robot'; system, user, assistant"),
+     (chat(" ", "x"), r"messages\[0\] is empty"), (chat("x", ""), r"messages\[1\] is empty"),
+     ({"messages": [{"role": "user"}]}, r"messages\[0\] is empty"),
+     ({"messages": [{"role": "user", "content": []}]}, "empty"),
+     ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "'image_url'"),
+     ({"messages": [{"role": "user", "content": "x"}]}, "nothing to learn"),
+     ({**chat("q", "a"), "tools": [{}]}, "tools are not part")],
 )  # fmt: skip
 def test_bad_rows_are_named_with_their_line(tmp_path: Path, row, words: str) -> None:
     path = write(tmp_path / "a.jsonl", chat("q", "a"), row)
@@ -83,6 +86,12 @@ def test_what_does_not_fit_is_named_and_what_marks_nothing_refused() -> None:
             ids = super().encode_for_training(messages).ids
             return Encoded(ids, [False] * len(ids))
 
+    class Refusing(LetterChat):
+        def encode_for_training(self, messages):
+            raise UserError("The chat template refuses these messages: roles must alternate.")
+
+    with pytest.raises(UserError, match=r"line 9 cannot be written: .*alternate"):
+        encode_conversations(rows[1:], Refusing(), 16)
     with pytest.raises(UserError, match=r"nothing to learn in 1 conversation \(line 9\)"):
         encode_conversations(rows[1:], Unmarked(), 16)
     assert lines_in_words(range(1, 9)) == "8 conversations (lines 1, 2, 3, 4, 5, ...)"

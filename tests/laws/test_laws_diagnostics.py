@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from law_ladders import FLOPS, TARGET, ladder, law
+from law_ladders import FLOPS, TARGET, ladder, law, usual_forecast
 
 from foretell.laws.forecast import Forecast, forecast
 
@@ -62,7 +62,7 @@ def test_residuals_with_a_pattern_are_noticed():
     result = forecast(ladder(bend=lambda flops: 0.02 * math.cos(2 * math.log(flops / FLOPS[0]))), TARGET)
     assert found(result)["residual-pattern"] == "warning"
     assert "chi-square" in sentence(result, "residual-pattern")
-    assert result.half_width > forecast(ladder(), TARGET).half_width
+    assert result.half_width > usual_forecast().half_width
 
 
 def test_too_few_sizes():
@@ -109,7 +109,7 @@ def test_an_interval_that_decides_nothing_is_refused():
     runs = [dataclasses.replace(run, loss=run.loss * (1.25 if run.seed else 0.8)) for run in ladder()]
     zigzag = forecast(ladder(bend=lambda flops: 0.08 * math.cos(7 * math.log(flops))), TARGET)
     assert found(zigzag)["interval-too-wide"] == "refusal"
-    assert forecast(runs, TARGET).half_width > 1.15 * forecast(ladder(), TARGET).half_width
+    assert forecast(runs, TARGET).half_width > 1.15 * usual_forecast().half_width
 
 
 def curve(drop: float) -> tuple[tuple[float, float], ...]:

@@ -8,10 +8,10 @@ from tokenizers import models
 
 from chats import Encoded, LetterChat, chat, write
 from foretell.data.tokenizer import Tokenizer
+from foretell.infer.loading import LoadedModel
 from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder, build_decoder
 from foretell.model.lora import LoRAConfig
-from foretell.posttrain.base import Base
 from foretell.posttrain.settings import SFTOptions
 from foretell.posttrain.sft import Plan, plan_sft
 from foretell.train.config import TrainingConfig
@@ -24,8 +24,12 @@ def letters() -> Tokenizer:
     return Tokenizer(Backend(models.WordLevel(vocabulary, unk_token="?")))
 
 
-def tiny_base(_: str = "tiny", decoder: Decoder | None = None) -> Base:
-    return Base("tiny", decoder or build_decoder(CONFIG, 4).eval(), letters(), LetterChat(), CONFIG.context)
+def tiny_base(_: SFTOptions | None = None, decoder: Decoder | None = None) -> LoadedModel:
+    return loaded(decoder or build_decoder(CONFIG, 4).eval(), LetterChat())
+
+
+def loaded(decoder: Decoder, template: LetterChat) -> LoadedModel:
+    return LoadedModel("tiny", decoder, letters(), template, (0,), (), decoder.config.context)
 
 
 def conversations(path: Path, count: int = 60) -> Path:
@@ -61,6 +65,6 @@ class AsciiChat(LetterChat):
         return super().encode_for_training(plain)
 
 
-def wide_base(_: str) -> Base:
+def wide_base(_: SFTOptions) -> LoadedModel:
     """With a context for rows of 256 positions."""
-    return Base("tiny", build_decoder(WIDE, 4).eval(), letters(), AsciiChat(), WIDE.context)
+    return loaded(build_decoder(WIDE, 4).eval(), AsciiChat())

@@ -35,7 +35,7 @@ def saved(folder: Path, file: str = "model.safetensors") -> dict[str, torch.Tens
     return load_file(checkpoint_folders(folder / "checkpoints")[-1] / file)
 
 
-def packed_base(_: str = ""):
+def packed_base(_: SFTOptions):
     """The tiny base over matrices of 4 bits."""
     decoder = build_decoder(CONFIG, 4)
     for path in dict.fromkeys(site.module for site in adaptable_sites(CONFIG)):

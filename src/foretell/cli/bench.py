@@ -15,8 +15,8 @@ from foretell.core.progress import say
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """``foretell bench train`` and ``foretell bench sft``."""
-    record = _sft(arguments) if arguments.what == "sft" else _train(arguments)
+    """``foretell bench train``, ``serve`` and ``sft``."""
+    record = {"train": _train, "serve": _serve, "sft": _sft}[arguments.what](arguments)
     if arguments.output:
         write_json(Path(arguments.output), record)
         say(f"written to {arguments.output}")
@@ -29,9 +29,8 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
     from foretell.train.bench import bench_train
 
     record = bench_train(arguments.widths, arguments.steps)
-    table = Table(title="Training step, tokens/s (medians, interleaved)", title_justify="left", box=None)
-    for column in ("width", "foretell", "eager", "transformers", "ratio", "eager ratio", "share of peak"):
-        table.add_column(column, justify="right")
+    table = _table("Training step, tokens/s (medians, interleaved)",
+                   "width", "foretell", "eager", "transformers", "ratio", "eager ratio", "share of peak")  # fmt: skip
     for row in record["rows"]:
         table.add_row(
             str(row["width"]), f"{row['foretell_tokens_per_second']:,.0f}", f"{row['eager_tokens_per_second']:,.0f}",
@@ -42,13 +41,27 @@ def _train(arguments: argparse.Namespace) -> dict[str, Any]:
     return record
 
 
+def _serve(arguments: argparse.Namespace) -> dict[str, Any]:
+    from foretell.infer.bench import bench_serve
+
+    record = bench_serve(arguments.model, arguments.rounds, arguments.peers)
+    rates, ratios = record["tokens_per_second"], record["ratio"]
+    names = list(next(iter(rates.values())))
+    table = _table("Tokens/s (medians, interleaved); in brackets how many times that foretell is",
+                   "peer", *names, "same tokens")  # fmt: skip
+    for peer, found in rates.items():
+        cells = [f"{found[name]:,.0f} ({ratios[peer][name]:.2f})" for name in names]
+        table.add_row(peer, *cells, f"{record['same_tokens'][peer]:.0%}")
+    out.print(table)
+    return record
+
+
 def _sft(arguments: argparse.Namespace) -> dict[str, Any]:
     from foretell.posttrain.bench import bench_sft
 
     record = bench_sft(arguments.model, Path(arguments.data) if arguments.data else None, arguments.steps)
-    table = Table(title=f"{record['what']} (medians, interleaved)", title_justify="left", box=None)
-    for column in ("", "trained", "tokens/s", "peak memory", "held-out loss"):
-        table.add_column(column, justify="right")
+    table = _table(f"{record['what']} (medians, interleaved)",
+                   "peer", "trained", "tokens/s", "peak memory", "held-out loss")  # fmt: skip
     for name, row in record["rows"].items():
         memory, heldout = row.get("peak_memory_bytes"), row.get("heldout")
         table.add_row(
@@ -57,3 +70,10 @@ def _sft(arguments: argparse.Namespace) -> dict[str, Any]:
         )  # fmt: skip
     out.print(table)
     return record
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table

@@ -13,6 +13,7 @@ from typing import Any
 
 import foretell
 from foretell.cli import plan_arguments
+from foretell.cli.quantities import quantity_argument
 from foretell.cli.sft_arguments import add_sft
 from foretell.core.errors import UserError
 from foretell.core.progress import say
@@ -20,10 +21,7 @@ from foretell.core.progress import say
 DESCRIPTION = "Know how good a language model will be before you pay for it."
 EPILOG = """\
   foretell run                            forecast, seal, train, score and report
-  foretell run --target.flops 5e13        any setting of a recipe by its dotted name
-  foretell plan                           the same recipe's plan and price, nothing spent
-  foretell generate runs/laptop "import " text from the trained model
-  foretell sft chats.jsonl --model DIR    fine-tune a model on conversations with LoRA
+  foretell sft chats.jsonl                fine-tune the embedded model on conversations, with LoRA
 """
 RECIPE_EPILOG = """\
 Any setting of the recipe can be given by its dotted name; foretell settings lists them all:
@@ -49,13 +47,20 @@ FORECAST_EPILOG = """\
 WATCH_EPILOG = """\
   foretell watch runs/laptop                              the target of a run, until it has finished
   foretell watch train.csv --forecast forecast.json       any trainer's log: columns step, tokens or flops, and loss
-  foretell watch train.csv --forecast f.json --total 5000 where the run ends, in the file's unit (steps, say)
+  foretell watch train.csv --forecast f.json --total 5000 where the run ends, in the file's unit (5000 steps, 1.4T)
 The forecast is a registration, or what foretell forecast --json printed. Exit code 0: on track or too early to tell;
 3: above or below the forecast's interval, or a loss that is not finite. False alarms: at most 5 % of the runs.
 """
+EXPORT_EPILOG = """\
+  foretell export runs/laptop laptop.gguf --type q8_0     a trained model for llama.cpp
+  foretell export smollm2 smollm2/                        an ordinary directory for transformers or vLLM
+  foretell export llama-2-7b/ llama.gguf --type q4_1      Meta's own layout, smaller
+"""
+MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face or Meta directory, or a hub name"
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "watch": "watch", "generate": "generate", "sft": "sft", "bench": "bench"}  # fmt: skip
+         "watch": "watch", "generate": "generate", "export": "export", "sft": "sft",
+         "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -144,31 +149,50 @@ def build_parser() -> argparse.ArgumentParser:
     )
     watch.add_argument("run", help="a run directory, or a .csv, .tsv or .jsonl that a trainer is writing")
     watch.add_argument("--forecast", metavar="FILE", help="the forecast (default: the run directory's own)")
-    watch.add_argument("--total", type=float, metavar="N", help="steps, tokens or FLOPs at which the run ends")
-    watch.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="between looks (default 10)")
+    watch.add_argument(
+        "--total", type=quantity_argument, metavar="N", help="steps, tokens or FLOPs at which the run ends"
+    )
+    watch.add_argument(
+        "--every", type=quantity_argument, default=10.0, metavar="SECONDS", help="between looks (default 10)"
+    )
     watch.add_argument("--once", action="store_true", help="look once")
     watch.add_argument("--json", action="store_true", help="print one JSON object for each piece of news")
 
     generate = verbs.add_parser("generate", help="continue a text with a trained model, streaming")
-    generate.add_argument("model", help="a run directory, or a Llama or Qwen3 directory with tokenizer.json")
+    generate.add_argument("model", help=MODEL_HELP)
     generate.add_argument("prompt", nargs="?", help="text to continue; read from standard input when left out")
     generate.add_argument("--tokens", type=int, default=200, help="at most so many (default 200)")
     generate.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default 0.8)")
     generate.add_argument("--top-p", type=float, default=0.95, help="nucleus (default 0.95)")
     generate.add_argument("--seed", type=int, default=0)
 
-    add_sft(verbs)
+    export = verbs.add_parser(
+        "export",
+        help="write a model as GGUF (llama.cpp) or a Hugging Face directory",
+        epilog=EXPORT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("model", help=MODEL_HELP)
+    export.add_argument("out", help="a name that ends in .gguf, or a directory")
+    export.add_argument(
+        "--type", metavar="TYPE", help="of a .gguf file: f32, f16 (the default), bf16, q8_0, q4_0, q4_1"
+    )
+    export.add_argument("--context", type=int, metavar="N", help="positions that the exported model reads at most")
+
+    add_sft(verbs, MODEL_HELP)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument(
-        "what",
-        choices=["train", "sft"],
-        help="train: tokens/s against transformers' Llama; sft: LoRA against full fine-tuning and PEFT",
-    )
+    bench.add_argument("what", choices=["train", "serve", "sft"],
+                       help="train: tokens/s of a step against transformers' Llama; "
+                       "serve: of decoding, streams and prompts against transformers and llama.cpp; "
+                       "sft: of LoRA against all weights and PEFT")  # fmt: skip
     bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
-    bench.add_argument("--model", default="smollm2", help="of sft: the model to fine-tune (default smollm2)")
+    bench.add_argument("--steps", type=int, default=15, help="of train and sft: timed steps of each (default 15)")
+    bench.add_argument("--model", default="smollm2", help="of serve and sft (default smollm2)")
+    bench.add_argument("--rounds", type=int, default=7, help="of serve: timed rounds (default 7)")
+    bench.add_argument("--peers", nargs="+", default=["foretell", "llama.cpp", "transformers"], metavar="PEER",
+                       help="of serve (default foretell llama.cpp transformers)")  # fmt: skip
     bench.add_argument("--data", metavar="JSONL", help="of sft: conversations (default: docstrings)")
-    bench.add_argument("--steps", type=int, default=15, help="timed steps of each (default 15)")
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 
-def add_sft(verbs: Any) -> None:
-    """Add the verb to the parser's ``verbs``."""
+def add_sft(verbs: Any, model_help: str) -> None:
+    """Add the verb to the parser's ``verbs``; ``model_help`` says what a model's name may be."""
     sft = verbs.add_parser("sft", help="fine-tune a model on conversations, by LoRA or all of it")
     sft.add_argument("data", help='a JSONL file, a row {"messages": [{"role", "content"}, ...]} each')
-    sft.add_argument("--model", default="smollm2", help="the model to start from (default smollm2)")
+    sft.add_argument("--model", default="smollm2", help=f"{model_help} (default smollm2)")
     how = sft.add_mutually_exclusive_group()
     how.add_argument("--lora", action="store_true", help="train an adapter (the default)")
     how.add_argument("--full", action="store_true", help="train all weights")

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,29 +18,11 @@ from numpy.typing import NDArray
 from foretell.core.errors import UserError
 from foretell.core.files import sha256_bytes
 from foretell.core.progress import track
+from foretell.data.chat import ChatTemplate, checked_messages
 
 ROLES = ("system", "user", "assistant")
 NAMED_FAULTS = 5
 _SPLIT = 2**31  # sets the draw of a split apart from those of epochs
-
-
-class EncodedChat(Protocol):
-    """A conversation as a model reads it."""
-
-    @property
-    def ids(self) -> list[int]:
-        """All of it."""
-
-    @property
-    def assistant(self) -> list[bool]:
-        """Of each id, whether the assistant writes it, its end-of-turn token included."""
-
-
-class ChatTemplate(Protocol):
-    """How a conversation is written for a model; training and serving use the same."""
-
-    def encode_for_training(self, messages: list[dict[str, str]]) -> EncodedChat:
-        """A conversation as ids with the assistant's marked."""
 
 
 @dataclass(frozen=True)
@@ -90,34 +71,21 @@ def _messages(text: str) -> list[dict[str, str]]:
     messages = row.get("messages") if isinstance(row, dict) else None
     if not isinstance(messages, list) or not messages:
         raise ValueError("messages is missing or empty; a list of {role, content} is expected")
-    plain = [_message(message, number) for number, message in enumerate(messages, 1)]
+    if row.get("tools"):
+        raise ValueError("tools are not part of fine-tuning here; conversations without them are expected")
+    try:
+        plain = checked_messages(messages)
+    except UserError as error:
+        raise ValueError(str(error).rstrip(".")) from None
+    for number, message in enumerate(plain):
+        role, content = message["role"], message.get("content")
+        if role not in ROLES:
+            raise ValueError(f"messages[{number}].role is {role!r}; {', '.join(ROLES)} are accepted")
+        if not content or not content.strip():
+            raise ValueError(f"messages[{number}] is empty")
     if not any(message["role"] == "assistant" for message in plain):
         raise ValueError("no message is the assistant's, so there is nothing to learn")
-    return plain
-
-
-def _message(message: Any, number: int) -> dict[str, str]:
-    if not isinstance(message, dict):
-        raise ValueError(f"message {number} is {message!r}; {{role, content}} is expected")
-    role, content = message.get("role"), message.get("content")
-    if role is None:
-        raise ValueError(f"message {number} has no role")
-    if role not in ROLES:
-        raise ValueError(f"message {number} has the role {role!r}; {', '.join(ROLES)} are accepted")
-    if isinstance(content, list):
-        content = "".join(_text_of(part, number) for part in content)
-    if not isinstance(content, str):
-        raise ValueError(f"message {number} has the content {content!r}; a text or a list of text parts is expected")
-    if not content.strip():
-        raise ValueError(f"message {number} is empty")
-    return {"role": role, "content": content}
-
-
-def _text_of(part: Any, number: int) -> str:
-    kind = part.get("type") if isinstance(part, dict) else part
-    if kind != "text" or not isinstance(part.get("text"), str):
-        raise ValueError(f"message {number} has a part {kind!r}; parts {{'type': 'text', 'text': ...}} are accepted")
-    return str(part["text"])
+    return [{"role": message["role"], "content": message["content"]} for message in plain]
 
 
 @dataclass(frozen=True)
@@ -191,12 +159,15 @@ def encode_conversations(
         the encoded conversations, and the lines of those that are too long.
 
     Raises:
-        UserError: where the template marks nothing to learn in a conversation, or none fits.
+        UserError: where the template refuses a conversation or marks nothing to learn in it, or none fits.
     """
     encoded, too_long, unmarked = [], [], []
     for conversation in track(conversations, "encoding conversations", len(conversations)):
-        encoded_chat = chat.encode_for_training(conversation.messages)
-        ids, marks = encoded_chat.ids, encoded_chat.assistant
+        try:
+            written = chat.encode_for_training(conversation.messages)
+        except UserError as error:
+            raise UserError(f"The conversation in line {conversation.line} cannot be written: {error}") from error
+        ids, marks = written.ids, written.assistant
         if len(ids) - 1 > context:
             too_long.append(conversation.line)
         elif not any(marks[1:]):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard, get_args
 
 from foretell.core.errors import UserError
+from foretell.core.wording import as_json
 
 Severity = Literal["note", "warning", "refusal"]
 
@@ -111,19 +113,69 @@ class Forecast:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Forecast:
-        """Restore a forecast from :meth:`to_dict`; other keys are passed over.
+        """Restore a forecast from :meth:`to_dict`; other keys are passed over, and points of curves without a loss.
 
         Raises:
-            UserError: where a field is missing.
+            UserError: where a field is missing or of another kind, by its name.
         """
-        names = [field.name for field in dataclasses.fields(cls)]
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise UserError(f"This is not a forecast: its {missing[0]!r} is missing.")
-        kept = {name: values[name] for name in names}
-        kept["findings"] = tuple(Finding(**finding) for finding in values["findings"])
-        kept["observations"] = tuple(
-            Observation(**run | {"curve": tuple((when, loss) for when, loss in run["curve"])})
-            for run in values["observations"]
-        )
-        return cls(**kept)
+        what = "This is not a forecast"
+        kept = _fields(cls, values, what)
+        findings = [_fields(Finding, item, f"{what}: finding {row}") for row, item in enumerate(kept["findings"], 1)]
+        runs = [_fields(Observation, item, f"{what}: run {row}") for row, item in enumerate(kept["observations"], 1)]
+        for row, run in enumerate(runs, start=1):
+            run["curve"] = _curve(run["curve"], f"{what}: run {row}")
+        return cls(**kept | {
+            "findings": tuple(Finding(**finding) for finding in findings),
+            "observations": tuple(Observation(**run) for run in runs),
+        })  # fmt: skip
+
+
+# What JSON may hold for each type of a field above.
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "float": ((int, float), "a finite number"),
+    "float | None": ((int, float, type(None)), "a finite number or null"),
+    "int": ((int,), "a whole number"),
+    "str": ((str,), "text"),
+    "Severity": ((str,), "note, warning or refusal"),
+    "dict": ((dict,), "an object"),
+    "list": ((list,), "a list"),
+    "tuple": ((list, tuple), "a list"),
+}
+
+
+def _fields(kind: type, values: Any, what: str) -> dict[str, Any]:
+    """The fields of a dataclass out of a JSON object.
+
+    Raises:
+        UserError: beginning with ``what``, naming the field, its value and what is accepted.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"{what}: {as_json(values)} is no object with named fields.")
+    kept = {}
+    for field in dataclasses.fields(kind):
+        if field.name not in values:
+            raise UserError(f"{what}: its {field.name!r} is missing.")
+        value = kept[field.name] = values[field.name]
+        types, accepted = _KINDS[str(field.type).partition("[")[0]]
+        fits = isinstance(value, types) and (not isinstance(value, int | float) or _is_finite(value))
+        if fits and field.type == "Severity":
+            fits = value in get_args(Severity)
+        if not fits:
+            raise UserError(f"{what}: its {field.name} is {as_json(value)}; {accepted} is expected.")
+    return kept
+
+
+def _curve(points: Sequence[Any], what: str) -> tuple[tuple[float, float], ...]:
+    """Pairs of numbers; a loss that was not finite was recorded as missing and stays so."""
+    curve: list[tuple[float, float]] = []
+    for point in points:
+        done, loss = point if isinstance(point, list | tuple) and len(point) == 2 else (None, None)
+        if not _is_finite(done) or not (loss is None or _is_finite(loss)):
+            raise UserError(f"{what}: its curve holds {as_json(point)}; pairs of finite numbers are expected.")
+        if loss is not None:
+            curve.append((done, loss))
+    return tuple(curve)
+
+
+def _is_finite(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -12,6 +12,7 @@ from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.core.files import content_hash, read_json, storage_errors, write_json
+from foretell.core.wording import as_json
 from foretell.laws.records import Forecast
 from foretell.laws.tables.columns import is_share
 
@@ -74,16 +75,28 @@ def load_registered(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} has been changed since it was sealed on {sealed.get('created')}; its hash does not match."
         )
+    missing = [name for name in ("version", "created", "forecast", "observations", "context") if name not in sealed]
+    if missing:
+        raise UserError(f"{path} is sealed as a registered forecast, but its {missing[0]} is missing.")
+    if not isinstance(sealed["context"], dict):
+        raise UserError(f"{path}: context is {as_json(sealed['context'])}; an object is expected.")
     if sealed["version"] != VERSION:
         raise UserError(
             f"{path} is a registration of version {sealed['version']}; this Foretell reads version {VERSION}."
         )
+    try:
+        registered_forecast(sealed)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     return sealed
 
 
 def registered_forecast(registered: Mapping[str, Any]) -> Forecast:
     """The forecast inside a registration, with the runs it was made from."""
-    return Forecast.from_dict(registered["forecast"] | {"observations": registered["observations"]})
+    forecast = registered["forecast"]
+    if not isinstance(forecast, Mapping):
+        raise UserError(f"This is not a forecast: {as_json(forecast)} is no object with named fields.")
+    return Forecast.from_dict({**forecast, "observations": registered["observations"]})
 
 
 def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from foretell.laws.records import Observation
 
 Vector = NDArray[np.float64]
 
-SAME_COMPUTE = 1.05  # sizes nearer than this factor are alternatives at one budget; the better one is the frontier
+# Sizes within this factor of the smallest are alternatives at one budget; the best of them is the frontier.
+SAME_COMPUTE = 1.05
 
 
 @dataclass(frozen=True)
@@ -96,12 +97,14 @@ def gather_sizes(observations: Sequence[Observation]) -> Sizes:
     ordered = group_sizes(observations)
     kept: list[list[Observation]] = []
     set_aside: list[str] = []
+    budget = 0.0  # of the alternatives: the smallest's compute, or sizes in small steps would all be one budget's
     for group in ordered:
-        if kept and group[0].flops < SAME_COMPUTE * kept[-1][0].flops:
+        if group[0].flops < SAME_COMPUTE * budget:
             worse, better = sorted((kept.pop(), group), key=_mean_log_loss, reverse=True)
             set_aside.append(_name(worse))
             kept.append(better)
         else:
+            budget = group[0].flops
             kept.append(group)
     means = [_mean_log_loss(group) for group in kept]
     squares = sum((math.log(run.loss) - mean) ** 2 for group, mean in zip(kept, means, strict=True) for run in group)

@@ -80,7 +80,7 @@ class AdapterSet:
         """
         if name in self.names:
             raise UserError(f"There is an adapter named {name!r} already; names are unique.")
-        if adapter.config != self.model.config:
+        if adapter.config.model_copy(update={"context": self.model.config.context}) != self.model.config:
             raise UserError(f"The adapter {name!r} was made for a model of another shape than the one it is added to.")
         index = len(self.names)
         for path, update in adapter.updates.items():

@@ -3,41 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
-from foretell.core.errors import UserError
-from foretell.data.conversations import ChatTemplate
-from foretell.data.tokenizer import Tokenizer
+from foretell.infer.loading import LoadedModel, load_model
 from foretell.model.decoder import Decoder
-from foretell.model.hf import load_hf
+from foretell.posttrain.settings import SFTOptions
 
 
-@dataclass(frozen=True)
-class Base:
-    """A model with all that its training needs."""
-
-    name: str
-    decoder: Decoder
-    tokenizer: Tokenizer
-    chat: ChatTemplate | None
-    context: int
-
-
-def load_base(source: str) -> Base:
-    """Load a Hugging Face directory.
+def load_base(options: SFTOptions) -> LoadedModel:
+    """The model of a run: as it is where it is frozen, packed matrices too, and unpacked where all of it is trained.
 
     Raises:
-        UserError: where there is none, or a file of it is missing, damaged or of a kind that is not read.
+        UserError: see :func:`foretell.infer.loading.load_model`.
     """
-    folder = Path(source).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"--model is {source!r}, which is not a folder; a Llama or Qwen3 directory is expected.")
-    decoder = load_hf(folder)
-    tokenizer = Tokenizer.from_file(folder / "tokenizer.json")
-    return Base(str(folder), decoder, tokenizer, None, decoder.config.context)
+    return load_model(options.model, dequantise=options.full)
+
+
+def load_unpacked(options: SFTOptions) -> LoadedModel:
+    """The model of a run in float32."""
+    return load_model(options.model, dequantise=True)
 
 
 def weights_digest(model: Decoder) -> str:

@@ -1,7 +1,8 @@
 """``foretell bench sft``: LoRA against full fine-tuning of the same model, and against PEFT, in one run, interleaved.
 
 A batch is 4 rows of 256 positions. Ours are steps of the loop itself; PEFT takes the same rows and labels through
-transformers, its optimizer and clipping the same. Each peer has all cores in its turn (:mod:`foretell.train.peers`).
+transformers, its optimizer and clipping the same. Each peer has all cores in its turn (:mod:`foretell.core.peers`);
+all start from the same float32 weights.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import os
 import statistics
 import sysconfig
 import tempfile
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +24,22 @@ import torch
 from foretell.core.errors import UserError
 from foretell.core.files import write_atomic
 from foretell.core.hardware import available_cores, environment, keep_freed_memory, peak_memory_of_all
+from foretell.core.peers import Peer
+from foretell.core.progress import track
+from foretell.infer.loading import LoadedModel
 from foretell.model.hf import save_hf
 from foretell.model.lora import Adapter
-from foretell.posttrain.base import Base, load_base
+from foretell.posttrain.base import load_unpacked
 from foretell.posttrain.finetuning import FineTuning
 from foretell.posttrain.settings import SFTOptions
 from foretell.posttrain.sft import Plan, plan_sft
 from foretell.train.loop import Trainer
-from foretell.train.peers import WARMUP_STEPS, Makers, Peer, Peers, check_steps
 
 ROWS, ROOM = 4, 256
 LORA, FULL, PEFT = "foretell-lora", "foretell-full", "peft-lora"
-Load = Callable[[str], Base]
+WARMUP_STEPS = 3
+Load = Callable[[SFTOptions], LoadedModel]
+Answers = Callable[[str], Any]  # "step" with its seconds, "finish" with the peer's own figures
 
 
 def docstring_conversations() -> str:
@@ -60,7 +67,18 @@ def _plan(model: str, data: Path, full: bool, steps: int, load: Load) -> Plan:
     return Plan(settings, plan.base, plan.train, plan.heldout, plan.too_long, plan.rows)
 
 
-def _foretell(model: str, data: Path, full: bool, steps: int, cores: int, load: Load) -> Peer:
+def _answers(step: Callable[[], None], finish: Callable[[], dict[str, Any]]) -> Answers:
+    def answer(question: str) -> Any:
+        if question == "finish":
+            return finish()
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+
+    return answer
+
+
+def _foretell(model: str, data: Path, full: bool, steps: int, cores: int, load: Load) -> Answers:
     plan = _plan(model, data, full, steps, load)
     adapter = None if plan.settings.lora is None else Adapter(plan.settings.model, plan.settings.lora)
     work = FineTuning(plan.settings, plan.base.decoder, plan.train, plan.heldout, adapter)
@@ -80,10 +98,10 @@ def _foretell(model: str, data: Path, full: bool, steps: int, cores: int, load: 
         folder.cleanup()
         return figures
 
-    return Peer(trainer.train_step, finish)
+    return _answers(trainer.train_step, finish)
 
 
-def _peft(model: str, data: Path, steps: int, cores: int, load: Load) -> Peer:
+def _peft(model: str, data: Path, steps: int, cores: int, load: Load) -> Answers:
     import peft
     from transformers import AutoModelForCausalLM
 
@@ -113,10 +131,10 @@ def _peft(model: str, data: Path, steps: int, cores: int, load: Load) -> Peer:
         torch.nn.utils.clip_grad_norm_(trained, training.clip, foreach=True)
         optimizer.step()
 
-    return Peer(step, lambda: {"trained_parameters": sum(parameter.numel() for parameter in trained)})
+    return _answers(step, lambda: {"trained_parameters": sum(parameter.numel() for parameter in trained)})
 
 
-def bench_sft(model: str, data: Path | None, steps: int, load: Load = load_base) -> dict[str, Any]:
+def bench_sft(model: str, data: Path | None, steps: int, load: Load = load_unpacked) -> dict[str, Any]:
     """Time all peers.
 
     Args:
@@ -137,31 +155,35 @@ def bench_sft(model: str, data: Path | None, steps: int, load: Load = load_base)
         import transformers
     except ImportError as error:
         raise UserError("foretell bench sft compares with PEFT: pip install '.[dev]' in a checkout.") from error
-    check_steps(steps)
+    if steps < 10:
+        raise UserError(f"--steps is {steps}: at least 10 are needed for a median.")
     cores, total = available_cores(), steps + WARMUP_STEPS
     with tempfile.TemporaryDirectory() as folder:
         if data is None:
             data = Path(folder) / "docstrings.jsonl"
             write_atomic(data, docstring_conversations())
-        makers: Makers = {
-            LORA: (_foretell, (model, data, False, total, cores, load)),
-            FULL: (_foretell, (model, data, True, total, cores, load)),
-            PEFT: (_peft, (model, data, total, cores, load)),
-        }
-        with Peers(makers) as peers:
-            seconds, peaks = peers.timed(steps, "bench sft")
-            figures = peers.finish()
+        _plan(model, data, False, total, load)  # says here what is wrong, if anything is
+        with ExitStack() as stack:
+            peers = {
+                LORA: stack.enter_context(Peer(_foretell, model, data, False, total, cores, load)),
+                FULL: stack.enter_context(Peer(_foretell, model, data, True, total, cores, load)),
+                PEFT: stack.enter_context(Peer(_peft, model, data, total, cores, load)),
+            }
+            seconds: dict[str, list[float]] = {name: [] for name in peers}
+            for _ in track(range(total), "bench sft", total):
+                for name, peer in peers.items():
+                    seconds[name].append(peer.ask("step"))
+            figures = {name: peer.ask("finish") for name, peer in peers.items()}
+    timed = {name: values[WARMUP_STEPS:] for name, values in seconds.items()}
     rows = {
-        name: {"tokens_per_second": ROWS * ROOM / statistics.median(seconds[name]), **figures[name],
-               "seconds": seconds[name]}
-        for name in makers
+        name: {"tokens_per_second": ROWS * ROOM / statistics.median(values), **figures[name], "seconds": values}
+        for name, values in timed.items()
     }  # fmt: skip
     memory = [rows[name]["peak_memory_bytes"] for name in (LORA, FULL)]
     return {
         "what": f"fine-tuning step, batch {ROWS} x {ROOM}, {model}, held-out loss after {total} steps",
         "environment": {**environment(), "transformers": transformers.__version__, "peft": peft.__version__,
                         "threads": cores},
-        "peak": statistics.median(peaks),
         "rows": rows,
         "memory_share_of_full": memory[0] / memory[1] if all(memory) else None,
         "speed_against_full": rows[LORA]["tokens_per_second"] / rows[FULL]["tokens_per_second"],

@@ -53,6 +53,7 @@ class FineTuning:
         else:
             self.adapter.attach(model)
         model.checkpointing = self.settings.checkpointing
+        model.head_matrix = None  # training multiplies by head_weight, and goes on to change it where all is trained
         return model.train()
 
     def groups(self, model: Decoder) -> list[ParameterGroup]:

@@ -14,10 +14,12 @@ from foretell.core.progress import duration, say
 from foretell.core.runlog import read_log
 from foretell.data.conversations import ConversationSet, encode_conversations, lines_in_words, read_conversations
 from foretell.data.packing import ConversationStream
+from foretell.infer.loading import LoadedModel
+from foretell.model.config import count_parameters
 from foretell.model.hf import save_hf
 from foretell.model.lora import Adapter, lora_parameter_count
 from foretell.model.peft import save_adapter
-from foretell.posttrain.base import Base, load_base, weights_digest
+from foretell.posttrain.base import load_base, weights_digest
 from foretell.posttrain.finetuning import FineTuning
 from foretell.posttrain.settings import SFTOptions, SFTSettings
 from foretell.train.config import GuardConfig, TrainingConfig
@@ -35,7 +37,7 @@ class Plan:
     """A run that is ready to start."""
 
     settings: SFTSettings
-    base: Base
+    base: LoadedModel
     train: ConversationSet
     heldout: ConversationSet
     too_long: list[int]  # lines
@@ -47,14 +49,14 @@ class Plan:
         return self.settings.epochs * int(self.train.lengths.sum()) / (self.rows * self.settings.room)
 
 
-def plan_sft(options: SFTOptions, load: Callable[[str], Base] = load_base) -> Plan:
+def plan_sft(options: SFTOptions, load: Callable[[SFTOptions], LoadedModel] = load_base) -> Plan:
     """Read data and model and derive the run.
 
     Raises:
         UserError: for data, a model or an option that cannot be used.
     """
     conversations = read_conversations(Path(options.data).expanduser())
-    base = load(options.model)
+    base = load(options)
     if base.chat is None:
         raise UserError(f"{base.name} has no chat template, which conversations are written with; use a chat model.")
     if not options.full:
@@ -112,7 +114,7 @@ def _training(room: int) -> TrainingConfig:
 def plan_in_words(plan: Plan) -> list[str]:
     """What would be trained on what, and for how long."""
     settings, total = plan.settings, plan.settings.trained_parameters
-    whole = sum(parameter.numel() for parameter in plan.base.decoder.parameters())
+    whole = count_parameters(settings.model).total
     how = "all weights" if settings.lora is None else f"LoRA of rank {settings.lora.rank}"
     seconds = settings.flops / (ASSUMED_PEAK_SHARE * matmul_peak(default_device()))
     lines = [

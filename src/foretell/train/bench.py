@@ -1,19 +1,23 @@
 """``foretell bench train``: a training step against transformers' Llama, side by side in one run, interleaved.
 
-Each peer has all cores in its turn (:mod:`foretell.train.peers`). Same shape, batch, optimizer (fused AdamW), clipping
-and data; medians.
+Each peer lives in processes of its own with all cores and takes one step when told to, in turn, so that a drift of the
+machine's speed touches all alike. Same shape, batch, optimizer (fused AdamW), clipping and data; medians.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 
 from foretell.core.errors import UserError
-from foretell.core.hardware import available_cores, environment, keep_freed_memory
+from foretell.core.hardware import available_cores, default_device, environment, keep_freed_memory, matmul_peak
+from foretell.core.peers import Peer
+from foretell.core.progress import track
 from foretell.data.stream import Batch
 from foretell.model.config import ModelConfig, ffn_width_for, training_flops_per_token
 from foretell.model.decoder import build_decoder
@@ -23,10 +27,10 @@ from foretell.train.config import RunSettings
 from foretell.train.execution import has_compiler
 from foretell.train.objective import next_token
 from foretell.train.optimizer import build_optimizer
-from foretell.train.peers import Makers, Peer, Peers, check_steps
 from foretell.train.replicas import Replicas, compile_blocks
 
 ROWS, CONTEXT, DEPTH, VOCABULARY, HEAD_DIM = 16, 256, 3, 1024, 64
+WARMUP_STEPS = 3
 PEERS = ("foretell", "foretell-eager", "transformers")
 
 
@@ -39,7 +43,7 @@ def bench_model(width: int) -> ModelConfig:
                        ffn_width=ffn_width_for(width), context=CONTEXT)  # fmt: skip
 
 
-def _foretell(width: int, compiled: bool, cores: int) -> Peer:
+def _foretell_step(width: int, compiled: bool, cores: int) -> Callable[[], None]:
     """As the loop takes it: a replica a core, each on its share of the batch."""
     keep_freed_memory()
     settings = RunSettings(label="bench", model=bench_model(width), steps=1, rows=ROWS, learning_rate=1e-3)
@@ -58,10 +62,10 @@ def _foretell(width: int, compiled: bool, cores: int) -> Peer:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
-    return Peer(step)
+    return step
 
 
-def _transformers(width: int, cores: int) -> Peer:
+def _transformers_step(width: int, cores: int) -> Callable[[], None]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     shape = {**config_to_hf(bench_model(width)), "use_cache": False, "attn_implementation": "sdpa"}
@@ -78,20 +82,39 @@ def _transformers(width: int, cores: int) -> Peer:
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
-    return Peer(step)
+    return step
+
+
+def _step(peer: str, width: int, cores: int) -> Callable[[Any], float]:
+    """A step of a peer, which answers with its seconds."""
+    step = (
+        _transformers_step(width, cores) if peer == "transformers" else _foretell_step(width, peer == "foretell", cores)
+    )
+
+    def timed(_: Any) -> float:
+        start = time.perf_counter()
+        step()
+        return time.perf_counter() - start
+
+    return timed
 
 
 def time_width(width: int, steps: int, cores: int) -> dict[str, Any]:
     """Median seconds of ``steps`` steps of every peer at one width, taken in turn, with the matrix-product peak."""
-    names = [name for name in PEERS if name != "foretell" or has_compiler()]
-    makers: Makers = {name: (_foretell, (width, name == "foretell", cores)) for name in names if name != "transformers"}
-    makers["transformers"] = (_transformers, (width, cores))
-    with Peers(makers) as peers:
-        start_up = {name: peers.step(name) for name in names}
-        seconds, peaks = peers.timed(steps, f"width {width}")
-        peers.finish()
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    ours = medians[names[0]]
+    peers = [peer for peer in PEERS if peer != "foretell" or has_compiler()]
+    with ExitStack() as stack:
+        processes = {peer: stack.enter_context(Peer(_step, peer, width, cores)) for peer in peers}
+        start_up = {peer: process.ask(None) for peer, process in processes.items()}
+        seconds: dict[str, list[float]] = {peer: [] for peer in peers}
+        peaks = []
+        for index in track(range(WARMUP_STEPS + steps), f"width {width}", WARMUP_STEPS + steps):
+            for peer, process in processes.items():
+                taken = process.ask(None)
+                if index >= WARMUP_STEPS:
+                    seconds[peer].append(taken)
+            peaks.append(matmul_peak(default_device(), repeats=1))
+    medians = {peer: statistics.median(values) for peer, values in seconds.items()}
+    ours = medians[peers[0]]
     tokens, peak = ROWS * CONTEXT, statistics.median(peaks)
     return {
         "width": width,
@@ -120,7 +143,8 @@ def bench_train(widths: Sequence[int], steps: int) -> dict[str, Any]:
         raise UserError(
             "foretell bench train compares with transformers: pip install '.[dev]' in a checkout."
         ) from error
-    check_steps(steps)
+    if steps < 10:
+        raise UserError(f"--steps is {steps}: at least 10 are needed for a median.")
     for width in widths:
         bench_model(width)
     cores = available_cores()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from foretell.core.errors import UserError
+from foretell.core.wording import plural
 from foretell.laws.capability.passrate_model import (
     BucketPosterior,
     PassRatePrior,
@@ -231,7 +232,7 @@ def _findings(
         )
     if len(fitted) < 3:
         findings.append(
-            Finding("few-sizes", "warning", f"The law is fitted to {len(fitted)} doublings of compute only.")
+            Finding("few-sizes", "warning", f"The law is fitted to {plural(len(fitted), 'doubling')} of compute only.")
         )
     elif worse := _worsening(fitted, solved):
         findings.append(worse)

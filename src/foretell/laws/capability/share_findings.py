@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from foretell.core.wording import plural
 from foretell.laws.capability.share_frontier import ShareFrontier, trend
 from foretell.laws.capability.share_prior import ShareTask
 from foretell.laws.records import Finding, Forecast
@@ -54,7 +55,9 @@ def share_findings(
         )
     if len(points.x) < 3:
         findings.append(
-            Finding("few-sizes", "warning", f"The law is fitted to {len(points.x)} doublings of compute only.")
+            Finding(
+                "few-sizes", "warning", f"The law is fitted to {plural(len(points.x), 'doubling')} of compute only."
+            )
         )
     gap = target_flops / math.exp(float(points.x[-1]))
     if gap > LONG_GAP:
@@ -74,8 +77,8 @@ def share_findings(
             Finding(
                 "frontier",
                 "note",
-                f"The law is fitted to {averaged} of {count} runs in {len(points.x)} doublings of compute, the best of "
-                f"each {by}, averaged.",
+                f"The law is fitted to {averaged} of {count} runs in {plural(len(points.x), 'doubling')} of compute, "
+                f"the best of each {by}, averaged.",
             )
         )
     if loss is not None and losses is not None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from foretell.core.wording import plural, span
 from foretell.laws.diagnostics import EXTREME_GAP, SUPPORTED_GAP, by_severity
 from foretell.laws.records import Finding, Severity
 from foretell.laws.sizing.chinchilla import LossLaw
@@ -43,16 +44,22 @@ def check(law: LossLaw, params: float, tokens: float, size_width: float) -> tupl
 
 
 def distinct(values: Vector) -> int:
-    """How many values differ by more than :data:`SAME_SIZE`."""
-    steps = np.diff(np.sort(np.log(values)))
-    return 1 + int((steps > np.log(SAME_SIZE)).sum())
+    """How many values, > 0, differ: those within :data:`SAME_SIZE` of the smallest are one, and so on with the rest.
+
+    A sweep in steps of one per cent therefore counts as many sizes, not as one long chain.
+    """
+    rest, count = np.sort(values), 0
+    while len(rest):
+        rest, count = rest[rest > SAME_SIZE * rest[0]], count + 1
+    return count
 
 
 def _count(law: LossLaw) -> Iterator[Finding]:
     runs, sizes = len(law.params), distinct(law.params)
     if runs < FEWEST_RUNS or sizes < FEWEST_SIZES:
-        yield Finding("few-runs", "refusal", f"There are {runs} runs of {sizes} sizes; at least {FEWEST_RUNS} runs of "
-                      f"{FEWEST_SIZES} sizes are needed for a law of parameters and tokens.")  # fmt: skip
+        few = f"There are {runs} runs of {plural(sizes, 'size')}"
+        yield Finding("few-runs", "refusal", f"{few}; at least {FEWEST_RUNS} runs of {FEWEST_SIZES} sizes are needed "
+                      "for a law of parameters and tokens.")  # fmt: skip
     elif runs < FEW_RUNS:
         yield Finding("few-runs", "warning", f"The law's constants rest on {runs} runs and on what is believed before "
                       "any; a dozen runs or more say it themselves.")  # fmt: skip
@@ -60,7 +67,7 @@ def _count(law: LossLaw) -> Iterator[Finding]:
 
 def _shapes(ratios: Vector) -> Iterator[Finding]:
     span = float(ratios.max() / ratios.min())
-    said = f"Tokens per parameter vary by a factor {span:.3g} only ({ratios.min():.3g} to {ratios.max():.3g})"
+    said = f"Tokens per parameter vary by a factor {span:.3g} only ({_span(ratios)})"
     if span < FEWEST_SHAPES_SPAN:
         yield Finding("one-shape", "refusal", f"{said}, so what a size is worth cannot be told from what tokens are; "
                       "add runs of the same compute with a smaller and a larger model.")  # fmt: skip
@@ -68,12 +75,16 @@ def _shapes(ratios: Vector) -> Iterator[Finding]:
         yield Finding("few-shapes", "warning", f"{said}; the best size rests on little.")
 
 
+def _span(values: Vector) -> str:
+    return span(f"{values.min():.3g}", f"{values.max():.3g}")
+
+
 def _range(ratios: Vector, optimal: float) -> Iterator[Finding]:
     outside = max(float(ratios.min()) / optimal, optimal / float(ratios.max()))
     if outside > OUTSIDE:
         severity: Severity = "refusal" if outside > FAR_OUTSIDE else "warning"
         yield Finding("outside", severity, f"The optimum has {optimal:.3g} tokens per parameter, {outside:.2g} times "
-                      f"outside of what was tried ({ratios.min():.3g} to {ratios.max():.3g}); it is trustworthy only "
+                      f"outside of what was tried ({_span(ratios)}); it is trustworthy only "
                       "near the range of the runs.")  # fmt: skip
 
 

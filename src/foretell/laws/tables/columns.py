@@ -93,6 +93,17 @@ def is_share(metric: str) -> bool:
     return bool(SHARE_WORDS & set(words)) or any(name in metric.lower() for name in SHARE_NAMES)
 
 
+def names_a_loss(metric: str) -> bool:
+    """Whether a metric's name says that it is a model's loss over text, of whatever text and in whatever unit.
+
+    Benchmarks have losses of their own, of their answers (``bpb_hellaswag``, ``lambada_nll``); these are none.
+    """
+    if is_share(metric):
+        return False
+    words = re.split(r"[^a-z0-9]+", metric.lower())
+    return is_bits_per_byte(metric) or _loss_name(metric) in LOSS_NAMES or "loss" in words
+
+
 def is_bits_per_byte(metric: str) -> bool:
     """Whether a metric's name says that it is the loss of text in bits per byte.
 

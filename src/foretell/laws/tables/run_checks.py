@@ -7,6 +7,7 @@ from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.core.tables import Table
+from foretell.core.wording import span
 from foretell.laws.records import Finding
 from foretell.laws.tables.cells import text_of
 from foretell.laws.tables.columns import is_share, plain
@@ -87,12 +88,12 @@ def _check_units(table: Table, runs: Sequence[Run], findings: list[Finding]) -> 
         )
     odd = {row: ratio for row, ratio in ratios.items() if not 1 / FAR <= ratio <= FAR}
     if odd:
-        low, high = min(odd.values()), max(odd.values())
+        factor = span(f"{min(odd.values()):.2g}", f"{max(odd.values()):.2g}")
         findings.append(
             Finding(
                 "units",
                 "warning",
-                f"Compute is {low:.2g} to {high:.2g} times 6 N D in {table.name_rows(odd)}; check the units.",
+                f"Compute is {factor} times 6 N D in {table.name_rows(odd)}; check the units.",
             )
         )
 

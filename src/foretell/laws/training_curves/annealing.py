@@ -22,6 +22,7 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from foretell.core.errors import ForecastRefusedError, UserError
+from foretell.core.wording import plural
 from foretell.laws.sizes import Vector
 
 BURN_IN = 0.1  # share of a run left out at its start, where a power law does not hold yet
@@ -218,7 +219,7 @@ def fit_curves(curves: Sequence[Curve]) -> CurveLaw:
 def _check(curve: Curve) -> None:
     steps, rates, losses = curve.steps, curve.rates, curve.losses
     if len(steps) < FEWEST_POINTS:
-        raise UserError(f"Run {curve.name} has {len(steps)} points; at least {FEWEST_POINTS} are needed.")
+        raise UserError(f"Run {curve.name} has {plural(len(steps), 'point')}; at least {FEWEST_POINTS} are needed.")
     if (np.diff(steps) <= 0).any() or steps[0] < 1 or (steps != np.round(steps)).any():
         raise UserError(f"Run {curve.name}: its steps are not whole numbers that rise from 1 or more.")
     for name, values, least in (("learning rate", rates, 0.0), ("loss", losses, 1e-300)):
@@ -237,7 +238,7 @@ def _thin(curve: Curve) -> tuple[Vector, Vector]:
     first = max(BURN_IN * curve.steps[-1], curve.steps[int(np.argmax(curve.rates))])
     late = curve.steps >= first
     if late.sum() < FEWEST_POINTS // 2:
-        raise UserError(f"Run {curve.name} has {late.sum()} points after its warm-up; too few to fit.")
+        raise UserError(f"Run {curve.name} has {plural(int(late.sum()), 'point')} after its warm-up; too few to fit.")
     size = math.ceil(late.sum() / MOST_POINTS)
     steps, losses = (
         np.array([group.mean() for group in np.array_split(values[late], math.ceil(late.sum() / size))])

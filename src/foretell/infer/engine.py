@@ -1,0 +1,278 @@
+"""The engine: schedule, run, postprocess. Requests go in at any time, updates come out after every pass.
+
+Letters: T rows of a pass, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from foretell.core.errors import UserError
+from foretell.core.progress import say
+from foretell.data.tokenizer import Tokenizer
+from foretell.infer.blocks import BLOCK, BlockPool
+from foretell.infer.native.library import Kernels, KernelsUnavailableError, kernels
+from foretell.infer.packed import pack_decoder
+from foretell.infer.paged import PagedCache, Span
+from foretell.infer.requests import Completion, Finish, Request, TokenLogprob, Update, completed
+from foretell.infer.schedule import Running, Scheduler
+from foretell.infer.text import TextStream
+from foretell.model.decoder import Decoder
+from foretell.model.quantised import QuantisedLinear
+
+CACHE_MEMORY = 2**30  # bytes
+LOGIT_ROWS = 64  # of prompts whose log-probabilities are asked for, at a time
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine uses the machine.
+
+    Attributes:
+        memory: bytes of the cache of keys and values.
+        most: requests that run at once; others wait.
+        chunk, long_chunk: tokens of a pass while somebody is decoding, and while nobody is.
+        bits: 4 or 8 to round float weights to; ``None`` to keep them.
+        threads: all cores when ``None``.
+        native: whether to use the compiled kernels where they can be built.
+    """
+
+    memory: int = CACHE_MEMORY
+    most: int = 32
+    chunk: int = 128
+    long_chunk: int = 512
+    bits: int | None = None
+    threads: int | None = None
+    native: bool = True
+
+
+class Engine:
+    """One model and everybody who asks it; used by one thread at a time.
+
+    With the compiled kernels a request gets the same tokens, to the bit of its logits, whatever else is in the batch,
+    and from the cache as from a fresh computation. Without them float32 layers of PyTorch are used.
+
+    Args:
+        decoder: is packed for the kernels, and of no other use afterwards.
+        tokenizer: for texts and stops.
+        options: the machine's part.
+    """
+
+    def __init__(self, decoder: Decoder, tokenizer: Tokenizer, options: EngineOptions | None = None) -> None:
+        self.options = options = options or EngineOptions()
+        self.config, self.tokenizer = decoder.config, tokenizer
+        self.decoder = decoder.eval()
+        self.kernels = _kernels(options) if decoder.embedding.weight.device.type == "cpu" else None
+        self.head: nn.Module
+        if self.kernels is not None:
+            torch.set_num_threads(
+                1
+            )  # what is left to PyTorch is small, and its threads would wait against the kernels'
+            self.head = pack_decoder(decoder, self.kernels, options.bits)
+        else:
+            self.head = _plain(decoder)
+        self._numbers = itertools.count()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all requests and what is in the cache."""
+        options = self.options
+        self.pool = BlockPool(self.config, options.memory, self.kernels.lanes if self.kernels else 1)
+        self.scheduler = Scheduler(self.pool, most=options.most, chunk=options.chunk, long_chunk=options.long_chunk)
+        self._requests: dict[int, Running] = {}
+
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether an answer does not depend on what else is in the batch."""
+        return self.kernels is not None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody waits for anything."""
+        return not self._requests
+
+    def check(self, request: Request) -> None:
+        """Refuse what cannot be answered.
+
+        Raises:
+            UserError: as :meth:`Request.check`, and where the answer would not fit into the whole cache.
+        """
+        request.check(self.config.vocab_size, self.config.context)
+        needed, room = len(request.ids) + request.max_tokens, self.pool.count * BLOCK
+        if needed > room:
+            raise UserError(
+                f"The prompt has {len(request.ids)} tokens and max_tokens is {request.max_tokens}; the cache has room "
+                f"for {room}."
+            )
+
+    def submit(self, request: Request) -> int:
+        """Put a request into the queue.
+
+        Returns:
+            Its number, under which updates come.
+
+        Raises:
+            UserError: as :meth:`check`.
+        """
+        self.check(request)
+        number = next(self._numbers)
+        sequence = Running(number, request, TextStream(self.tokenizer, request.stops))
+        self._requests[number] = sequence
+        self.scheduler.waiting.append(sequence)
+        return number
+
+    def cancel(self, number: int) -> None:
+        """End a request at the next step; one that has ended already is left alone."""
+        if number in self._requests:
+            self._requests[number].cancelled = True
+
+    @torch.inference_mode()
+    def step(self) -> list[tuple[int, Update]]:
+        """One pass over a batch: whose request it was, and what it brought."""
+        updates = [(s.number, self._end(s, reason)) for s in list(self._requests.values()) if (reason := _ended(s))]
+        batch = self.scheduler.next_batch()
+        if not batch:
+            return updates
+        ids = [token for s, span in batch for token in s.ids[span.position : span.position + span.count]]
+        cache = PagedCache(self.pool, [span for _, span in batch], self.kernels)
+        hidden = self.decoder.hidden(torch.tensor([ids]), cache)[0]
+        ends = list(itertools.accumulate(span.count for _, span in batch))
+        for (sequence, span), end in zip(batch, ends, strict=True):
+            self.scheduler.advance(sequence, span.count)
+            if sequence.request.prompt_logprobs is not None:
+                self._score_prompt(sequence, span, hidden[end - span.count : end])
+        whole = [(s, end - 1) for (s, _), end in zip(batch, ends, strict=True) if s.remaining == 0]
+        if whole:
+            logits = self.head(hidden[[row for _, row in whole]])
+            updates += [(s.number, self._grow(s, row)) for (s, _), row in zip(whole, logits, strict=True)]
+        return updates
+
+    def _score_prompt(self, sequence: Running, span: Span, hidden: Tensor) -> None:
+        """Log-probabilities of the prompt's tokens that follow these [rows, D] states."""
+        top = sequence.request.prompt_logprobs or 0
+        following = sequence.request.ids[span.position + 1 : span.position + 1 + span.count]
+        for start in range(0, len(following), LOGIT_ROWS):
+            tokens = following[start : start + LOGIT_ROWS]
+            for row, token in zip(self.head(hidden[start : start + len(tokens)]), tokens, strict=True):
+                sequence.prompt_logprobs.append(_logprob(row, token, top))
+
+    def _grow(self, sequence: Running, logits: Tensor) -> Update:
+        """The next token of a sequence from its [V] logits, or its end where none is wanted."""
+        request = sequence.request
+        if request.max_tokens == 0:
+            return self._end(sequence, "length")
+        allowed = request.grammar.allowed() if request.grammar else None
+        token = sequence.sampler.choose(logits, allowed)
+        if request.grammar:
+            request.grammar.accept(token)
+        sequence.ids.append(token)
+        logprobs = () if request.top_logprobs is None else (_logprob(logits, token, request.top_logprobs),)
+        finish: Finish | None = None
+        text = ""
+        if token in request.stop_ids:
+            finish = "stop"
+        else:
+            text = sequence.stream.feed([token])
+            if sequence.stream.stopped:
+                finish = "stop"
+            elif sequence.generated == request.max_tokens:
+                finish = "length"
+        prompt = tuple(sequence.prompt_logprobs) if sequence.generated == 1 else ()
+        if finish is None:
+            return Update(text, (token,), logprobs, prompt, None, sequence.cached)
+        return self._end(sequence, finish, Update(text, (token,), logprobs, prompt))
+
+    def _end(self, sequence: Running, reason: Finish, last: Update | None = None) -> Update:
+        """Free a sequence's memory; ``last`` is what its last token brought."""
+        self.scheduler.remove(sequence)
+        del self._requests[sequence.number]
+        last = last or Update(prompt_logprobs=tuple(sequence.prompt_logprobs) if sequence.generated == 0 else ())
+        text = last.text + sequence.stream.finish()
+        return Update(text, last.tokens, last.logprobs, last.prompt_logprobs, reason, sequence.cached)
+
+    def complete(self, requests: Iterable[Request]) -> list[Completion]:
+        """Answer requests, side by side, and return when all have ended; in the order of the requests.
+
+        Raises:
+            UserError: as :meth:`check`, before any of them starts.
+        """
+        wanted = list(requests)
+        for request in wanted:
+            self.check(request)
+        numbers = [self.submit(request) for request in wanted]
+        updates: dict[int, list[Update]] = {number: [] for number in numbers}
+        while any(not got or got[-1].finish is None for got in updates.values()):
+            for number, update in self.step():
+                if number in updates:
+                    updates[number].append(update)
+        return [completed(updates[number]) for number in numbers]
+
+    def stream(self, request: Request) -> Iterator[Update]:
+        """The updates of one request as they come.
+
+        Raises:
+            UserError: as :meth:`check`.
+        """
+        number = self.submit(request)
+        try:
+            while number in self._requests:
+                yield from (update for whose, update in self.step() if whose == number)
+        finally:
+            self.cancel(number)
+
+
+def _ended(sequence: Running) -> Finish | None:
+    """Why a sequence ends before its next token, if it does."""
+    if sequence.cancelled:
+        return "cancelled"
+    deadline = sequence.request.deadline
+    return "deadline" if deadline is not None and time.monotonic() > deadline else None
+
+
+def _logprob(logits: Tensor, token: int, top: int) -> TokenLogprob:
+    """Of one token and the ``top`` likeliest, from [V] logits."""
+    shares = torch.log_softmax(logits, dim=0)
+    values, index = shares.topk(min(top, len(shares)))
+    return TokenLogprob(token, float(shares[token]), tuple(zip(index.tolist(), values.tolist(), strict=True)))
+
+
+def _kernels(options: EngineOptions) -> Kernels | None:
+    if not options.native:
+        return None
+    try:
+        return kernels(options.threads)
+    except KernelsUnavailableError as error:
+        if options.bits is not None:
+            raise UserError(f"Weights of {options.bits} bits need the compiled kernels, and {error}.") from error
+        say(f"float32 layers of PyTorch are used, several times slower: {error}", "yellow")
+        return None
+
+
+class _Head(nn.Module):
+    """[..., D] to [..., V] logits by PyTorch."""
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return nn.functional.linear(hidden, self.decoder.head_weight) * self.decoder.output_scale
+
+
+def _plain(decoder: Decoder) -> nn.Module:
+    """Quantised layers as float32 ones, for unpacking them in every pass would take longer than the pass."""
+    for module in list(decoder.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, QuantisedLinear):
+                layer = nn.Linear(child.in_features, child.out_features, child.bias is not None)
+                layer.weight = nn.Parameter(child.matrix.dequantised(), requires_grad=False)
+                if child.bias is not None:
+                    layer.bias = nn.Parameter(child.bias, requires_grad=False)
+                setattr(module, name, layer)
+    return _Head(decoder)

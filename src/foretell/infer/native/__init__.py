@@ -1,0 +1,1 @@
+"""Kernels for inference on a CPU, compiled on the machine that runs them."""

@@ -1,0 +1,128 @@
+// Attention over a cache of blocks.
+#pragma once
+
+#include <vector>
+
+#include "pool.h"
+#include "vectors.h"
+
+namespace {
+
+constexpr int BLOCK = 16;          // positions of a block of the cache
+
+// Pairs (i, i + E / 2) turned by their position's angle; ``step`` floats between neighbours of the result.
+inline void rotate(const float* from, const float* cosine, const float* sine, int width, float factor, float* to,
+                   int step) {
+  const int half = width / 2;
+  for (int i = 0; i < half; ++i) {
+    to[i * step] = factor * (from[i] * cosine[i] - from[i + half] * sine[i]);
+    to[(i + half) * step] = factor * (from[i + half] * cosine[i] + from[i] * sine[i]);
+  }
+}
+
+struct Attention {
+  int heads, kv_heads, width, padded, window;  // padded: E rounded up to whole vectors
+  float scale;
+  float *keys, *values;  // [blocks, J, E, BLOCK] and [blocks, J, BLOCK, padded]
+
+  int group() const { return heads / kv_heads; }
+  float* key_block(int64_t block, int head) const {
+    return keys + (block * kv_heads + head) * int64_t(width) * BLOCK;
+  }
+  float* value_block(int64_t block, int head) const {
+    return values + (block * kv_heads + head) * int64_t(padded) * BLOCK;
+  }
+};
+
+// Rows of one sequence: the first row in the batch, how many, the position of the first, where its blocks are listed.
+struct Segment {
+  int32_t first_row, rows, position, table;
+};
+
+// Queries of ``rows`` rows of one head to ``span`` keys from the first block on.
+template <int R>
+void scores_of(const Attention& a, const float* queries, const int32_t* blocks, int count, int head, float* scores,
+               int span) {
+  constexpr int V = BLOCK / LANES;
+  for (int block = 0; block < count; ++block) {
+    Floats sums[R][V] = {};
+    multiply<R, V>(sums, queries, a.width, a.key_block(blocks[block], head), BLOCK, a.width);
+    for (int r = 0; r < R; ++r)
+      for (int v = 0; v < V; ++v) store(scores + r * span + block * BLOCK + v * LANES, sums[r][v]);
+  }
+}
+
+template <int R, int V>
+void mix_columns(const Attention& a, const float* shares, int span, const int32_t* blocks, int count, int head,
+                 int column, float* out, int64_t out_row) {
+  Floats sums[R][V] = {};
+  for (int block = 0; block < count; ++block)
+    multiply<R, V>(sums, shares + block * BLOCK, span, a.value_block(blocks[block], head) + column, a.padded, BLOCK);
+  for (int r = 0; r < R; ++r)
+    for (int v = 0; v < V; ++v) {
+      const int at = column + v * LANES;
+      if (at < a.width) store_part(out + r * out_row + at, a.width - at, sums[r][v]);
+    }
+}
+
+template <int R>
+void mix(const Attention& a, const float* shares, int span, const int32_t* blocks, int count, int head, float* out,
+         int64_t out_row) {
+  int column = 0;
+  for (; column + 2 * LANES <= a.padded; column += 2 * LANES)
+    mix_columns<R, 2>(a, shares, span, blocks, count, head, column, out, out_row);
+  if (column < a.padded) mix_columns<R, 1>(a, shares, span, blocks, count, head, column, out, out_row);
+}
+
+// Scores from ``low`` to ``high`` become shares that add up to one, those outside zero.
+void softmax(float* scores, int span, int low, int high) {
+  float most = scores[low];
+  for (int i = low; i <= high; ++i) most = std::max(most, scores[i]);
+  Floats sums = {};
+  for (int i = 0; i < span; i += LANES) {
+    store(scores + i, exponential(load<Floats>(scores + i) - most));
+    for (int lane = i; lane < i + LANES && lane < low; ++lane) scores[lane] = 0;
+    for (int lane = std::max(i, high + 1); lane < i + LANES; ++lane) scores[lane] = 0;
+    sums += load<Floats>(scores + i);
+  }
+  const float factor = 1 / total(sums);
+  for (int i = 0; i < span; i += LANES) store(scores + i, load<Floats>(scores + i) * factor);
+}
+
+// A few positions of one sequence and the query heads of one key/value head: rows that share keys.
+void attend_tile(const Attention& a, const Segment& s, const int32_t* tables, int head, int from, int to,
+                 const float* queries, float* out) {
+  static thread_local std::vector<float> gathered, scores, mixed;
+  const int group = a.group(), rows = (to - from) * group;
+  const int first = a.window ? std::max(0, s.position + from - a.window + 1) / BLOCK : 0;
+  const int count = (s.position + to - 1) / BLOCK + 1 - first, span = count * BLOCK;
+  const int32_t* blocks = tables + s.table + first;
+  gathered.resize(rows * a.width);
+  mixed.resize(rows * a.width);
+  scores.resize(int64_t(rows) * span);
+  for (int row = 0; row < rows; ++row) {
+    const int64_t token = s.first_row + from + row / group;
+    std::memcpy(&gathered[row * a.width], queries + (token * a.heads + head * group + row % group) * a.width,
+                a.width * 4);
+  }
+  int row = 0;
+  for (; row + 4 <= rows; row += 4)
+    scores_of<4>(a, &gathered[row * a.width], blocks, count, head, &scores[int64_t(row) * span], span);
+  for (; row < rows; ++row)
+    scores_of<1>(a, &gathered[row * a.width], blocks, count, head, &scores[int64_t(row) * span], span);
+  for (row = 0; row < rows; ++row) {
+    const int position = s.position + from + row / group;
+    const int low = a.window ? std::max(0, position - a.window + 1) : 0;
+    softmax(&scores[int64_t(row) * span], span, low - first * BLOCK, position - first * BLOCK);
+  }
+  for (row = 0; row + 4 <= rows; row += 4)
+    mix<4>(a, &scores[int64_t(row) * span], span, blocks, count, head, &mixed[row * a.width], a.width);
+  for (; row < rows; ++row)
+    mix<1>(a, &scores[int64_t(row) * span], span, blocks, count, head, &mixed[row * a.width], a.width);
+  for (row = 0; row < rows; ++row) {
+    const int64_t token = s.first_row + from + row / group;
+    std::memcpy(out + (token * a.heads + head * group + row % group) * a.width, &mixed[row * a.width], a.width * 4);
+  }
+}
+
+}  // namespace

@@ -1,0 +1,162 @@
+"""A decoder whose layers call the kernels: weights in panels, frozen, float32 activations.
+
+Letters as in :mod:`foretell.model.quantised`: M rows, N outputs, K inputs, G inputs of a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from foretell.infer.native.library import Kernels, address
+from foretell.model.decoder import Block, Decoder
+from foretell.model.primitives import RMSNorm, SwiGLU
+from foretell.model.quantised import GROUP, QuantisedLinear, QuantisedMatrix, concatenated, quantise
+
+ALIGNMENT = 64  # bytes: a cache line
+
+
+class PackedLinear(nn.Module):
+    """y = x W' + b; a row's result does not depend on the rows beside it, to the bit."""
+
+    packed: Tensor
+    bias: Tensor | None
+
+    def __init__(self, kernels: Kernels, weight: Tensor | QuantisedMatrix, bias: Tensor | None = None) -> None:
+        super().__init__()
+        self.kernels = kernels
+        self.out_features, self.in_features = weight.shape
+        if isinstance(weight, QuantisedMatrix):
+            self.bits, self.group = weight.bits, weight.group
+            values, scale, minimum = weight.values, weight.scale, weight.minimum
+        else:
+            self.bits, self.group = 32, self.in_features
+            values, scale, minimum = weight.detach().float(), None, None
+        parts = [None if part is None else part.contiguous() for part in (values, scale, minimum)]
+        shape = (self.bits, self.out_features, self.in_features, self.group)
+        packed = torch.empty(kernels.packed_bytes(*shape), dtype=torch.uint8)
+        kernels.pack(*shape, *(address(part) for part in parts), address(packed))
+        self.register_buffer("packed", packed)
+        self.register_buffer("bias", None if bias is None else bias.detach().float().contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., K] to [..., N]."""
+        rows = x.reshape(-1, self.in_features)
+        if rows.stride(1) != 1:
+            rows = rows.contiguous()
+        y = torch.empty(*x.shape[:-1], self.out_features)
+        self.kernels.linear(
+            self.bits, rows.shape[0], self.out_features, self.in_features, self.group, rows.data_ptr(), rows.stride(0),
+            self.packed.data_ptr(), address(self.bias), y.data_ptr(), self.out_features,
+        )  # fmt: skip
+        return y
+
+
+class PackedNorm(nn.Module):
+    """RMSNorm over contiguous rows."""
+
+    weight: Tensor
+
+    def __init__(self, kernels: Kernels, norm: RMSNorm) -> None:
+        super().__init__()
+        self.kernels, self.eps = kernels, norm.eps
+        self.register_buffer("weight", norm.weight.detach().float().contiguous())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] to [..., D]."""
+        width = x.shape[-1]
+        x = x.contiguous()
+        out = torch.empty_like(x)
+        self.kernels.rms_norm(
+            x.numel() // width, width, x.data_ptr(), width, self.weight.data_ptr(), self.eps, out.data_ptr()
+        )
+        return out
+
+
+class PackedSwiGLU(nn.Module):
+    """down(silu(gate x) * up x), gate and up as one matrix."""
+
+    def __init__(self, kernels: Kernels, layer: SwiGLU, bits: int | None) -> None:
+        super().__init__()
+        self.kernels = kernels
+        self.gate_up = packed_linear(kernels, [layer.gate, layer.up], bits)
+        self.down = packed_linear(kernels, [layer.down], bits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., D] to [..., D]."""
+        both = self.gate_up(x)
+        width = self.gate_up.out_features // 2
+        out = torch.empty(*x.shape[:-1], width)
+        self.kernels.swiglu(both.numel() // (2 * width), width, both.data_ptr(), out.data_ptr())
+        return self.down(out)
+
+
+def packed_linear(
+    kernels: Kernels, layers: Sequence[nn.Linear | QuantisedLinear], bits: int | None = None
+) -> PackedLinear:
+    """One packed layer whose outputs are those of all ``layers``, one after the other.
+
+    Args:
+        kernels: that it calls.
+        layers: of the same inputs, each an ``nn.Linear`` or a :class:`QuantisedLinear`.
+        bits: 4 or 8 to round float weights to; packed ones, and inputs that are no whole groups, stay as they are.
+    """
+    weights = [_weight(layer, bits) for layer in layers]
+    biases: list[Tensor | None] = [layer.bias for layer in layers]
+    bias = None
+    if any(part is not None for part in biases):
+        bias = torch.cat([torch.zeros(w.shape[0]) if b is None else b for b, w in zip(biases, weights, strict=True)])
+    matrices = [weight for weight in weights if isinstance(weight, QuantisedMatrix)]
+    alike = len({(m.bits, m.group) for m in matrices}) == 1
+    if len(matrices) == len(weights) and alike:
+        return PackedLinear(kernels, concatenated(matrices), bias)
+    floats = [weight.dequantised() if isinstance(weight, QuantisedMatrix) else weight for weight in weights]
+    return PackedLinear(kernels, torch.cat(floats), bias)
+
+
+def _weight(layer: nn.Linear | QuantisedLinear, bits: int | None) -> Tensor | QuantisedMatrix:
+    if isinstance(layer, QuantisedLinear):
+        return layer.matrix
+    return _rounded(layer.weight.detach(), bits)
+
+
+def _rounded(weight: Tensor, bits: int | None) -> Tensor | QuantisedMatrix:
+    """To ``bits`` where the inputs are whole groups, as those of all but odd shapes are."""
+    return weight if bits is None or weight.shape[1] % GROUP else quantise(weight, bits)
+
+
+def pack_decoder(decoder: Decoder, kernels: Kernels, bits: int | None = None) -> PackedLinear:
+    """Replace the layers of a decoder by packed ones, in place; its weights are then gone but for the embedding.
+
+    Args:
+        decoder: in float32 or with quantised layers.
+        kernels: that the layers call.
+        bits: 4 or 8 to round the float matrices to, ``None`` to keep them.
+
+    Returns:
+        The head, [..., D] to [..., V] logits.
+    """
+    for block in cast(Iterable[Block], decoder.blocks):
+        attention = block.attention
+        attention.add_module("qkv", packed_linear(kernels, [attention.qkv], bits))
+        attention.add_module("output", packed_linear(kernels, [attention.output], bits))
+        if decoder.config.qk_norm:
+            attention.add_module("query_norm", PackedNorm(kernels, attention.query_norm))
+            attention.add_module("key_norm", PackedNorm(kernels, attention.key_norm))
+        block.add_module("attention_norm", PackedNorm(kernels, block.attention_norm))
+        block.add_module("feed_forward_norm", PackedNorm(kernels, block.feed_forward_norm))
+        block.add_module("feed_forward", PackedSwiGLU(kernels, block.feed_forward, bits))
+    norm = PackedNorm(kernels, decoder.norm)
+    norm.weight *= decoder.output_scale  # the head is linear, so the logits' factor may stand before it
+    decoder.add_module("norm", norm)
+    matrix = decoder.head_matrix
+    if matrix is None:  # the head's rounding is what logits show directly: never less than 8 bits
+        head = PackedLinear(kernels, _rounded(decoder.head_weight.detach(), None if bits is None else 8))
+    else:
+        head = PackedLinear(kernels, matrix)
+    if not decoder.config.tied:
+        del decoder.head
+    return head
