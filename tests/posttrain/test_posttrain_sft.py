@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import sft_runs
 import torch
 from safetensors.torch import load_file
 from sft_runs import CONFIG, conversations, tiny_base, tiny_plan
@@ -111,16 +112,18 @@ def test_replicas_give_the_gradients_of_one_process(tmp_path: Path) -> None:
 def test_a_finished_run_is_not_trained_again_and_a_lost_directory_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = run_sft(tiny_plan(tmp_path, epochs=1), tmp_path / "run", threads=1)
+    tiny_plan = functools.partial(sft_runs.tiny_plan, epochs=1, held_out=0.0)
+    first = run_sft(tiny_plan(tmp_path), tmp_path / "run", threads=1)
+    assert first["heldout"] == first["before"] == {}
     weights = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
     (tmp_path / "run" / "adapter" / "adapter_model.safetensors").unlink()
     (tmp_path / "run" / "adapter" / "adapter_config.json").unlink()
     (tmp_path / "run" / "adapter").rmdir()
-    run_sft(tiny_plan(tmp_path, epochs=1), tmp_path / "run", threads=1)
+    run_sft(tiny_plan(tmp_path), tmp_path / "run", threads=1)
     again = load_file(tmp_path / "run" / "adapter" / "adapter_model.safetensors")
     assert all(torch.equal(weights[name], again[name]) for name in weights)
     monkeypatch.setattr(sft, "Trainer", None)
-    assert run_sft(tiny_plan(tmp_path, epochs=1), tmp_path / "run")["heldout"] == first["heldout"]
+    assert run_sft(tiny_plan(tmp_path), tmp_path / "run")["finished"] > first["finished"]
 
 
 def test_another_base_or_other_data_is_refused_in_the_same_folder(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 
 from foretell.core.errors import UserError
 from foretell.model.decoder import Decoder
-from foretell.model.lora import Adapter, device_of, linear_at, put_module
-from foretell.model.quantised import QuantisedLinear
+from foretell.model.lora import Adapter, put_module
 
 
 @dataclass
@@ -30,7 +29,7 @@ class _Selection:
 class _SharedLinear(nn.Module):
     """A linear layer of the base with the updates of whichever adapters have one for it."""
 
-    def __init__(self, base: nn.Linear | QuantisedLinear, selection: _Selection) -> None:
+    def __init__(self, base: nn.Module, selection: _Selection) -> None:
         super().__init__()
         self.base, self.selection = base, selection
         self.factors: dict[int, tuple[Tensor, Tensor]] = {}  # A [S R, K] and alpha / r B [N, S R] of each adapter
@@ -61,7 +60,8 @@ class AdapterSet:
             logits = model(ids, cache)
 
     Args:
-        model: its linear layers are wrapped in place as adapters are added; for inference, not for training.
+        model: its linear layers, of whatever kind, are wrapped in place as adapters are added; for inference, not for
+            training. Layers that an engine replaces are replaced before.
     """
 
     def __init__(self, model: Decoder) -> None:
@@ -76,21 +76,18 @@ class AdapterSet:
             the index that stands for it in :meth:`select`.
 
         Raises:
-            UserError: for a name that is taken, or an adapter of another model.
+            UserError: for a name that is taken, an adapter of another model, or a layer that the model has fused with
+                others.
         """
         if name in self.names:
             raise UserError(f"There is an adapter named {name!r} already; names are unique.")
         if adapter.config.model_copy(update={"context": self.model.config.context}) != self.model.config:
             raise UserError(f"The adapter {name!r} was made for a model of another shape than the one it is added to.")
+        shared = {path: self._shared(path) for path in adapter.updates}
         index = len(self.names)
         for path, update in adapter.updates.items():
-            layer = self.model.get_submodule(path)
-            if not isinstance(layer, _SharedLinear):
-                layer = _SharedLinear(linear_at(self.model, path), self._selection)
-                put_module(self.model, path, layer)
-            device = device_of(layer.base)
-            a, b = (factor.detach().to(device, copy=True) for factor in update.factors())
-            layer.factors[index] = a, b * update.scale
+            a, b = (factor.detach().to(self._device, copy=True) for factor in update.factors())
+            shared[path].factors[index] = a, b * update.scale
         self.names.append(name)
         return index
 
@@ -119,6 +116,17 @@ class AdapterSet:
             yield
         finally:
             self._selection.groups = before
+
+    def _shared(self, path: str) -> _SharedLinear:
+        """The layer there, wrapped."""
+        try:
+            layer = self.model.get_submodule(path)
+        except AttributeError as error:
+            raise UserError(f"The adapter needs the layer {path}, which is fused with others in this model.") from error
+        if not isinstance(layer, _SharedLinear):
+            layer = _SharedLinear(layer, self._selection)
+            put_module(self.model, path, layer)
+        return layer
 
     @property
     def _device(self) -> torch.device:

@@ -82,7 +82,7 @@ def plan_sft(options: SFTOptions, load: Callable[[SFTOptions], LoadedModel] = lo
         data=encoded.digest,
         training=_training(room),
         base=weights_digest(base.decoder),
-        base_name=base.name,
+        base_name=_name_of(options.model, base),
         lora=None if options.full else options.lora,
         room=room,
         epochs=options.epochs,
@@ -90,6 +90,12 @@ def plan_sft(options: SFTOptions, load: Callable[[SFTOptions], LoadedModel] = lo
         checkpointing=options.checkpointing,
     )
     return Plan(settings, base, train, heldout, too_long, stream.rows_of(options.epochs))
+
+
+def _name_of(source: str, base: LoadedModel) -> str:
+    """Where PEFT finds the base: a folder's full path, another model's name."""
+    folder = Path(source).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else base.name
 
 
 def _training(room: int) -> TrainingConfig:
