@@ -15,8 +15,8 @@ from foretell.core.progress import say
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """``foretell bench train`` and ``foretell bench serve``."""
-    record = _serve(arguments) if arguments.what == "serve" else _train(arguments)
+    """``foretell bench train``, ``serve`` and ``sft``."""
+    record = {"train": _train, "serve": _serve, "sft": _sft}[arguments.what](arguments)
     if arguments.output:
         write_json(Path(arguments.output), record)
         say(f"written to {arguments.output}")
@@ -52,6 +52,22 @@ def _serve(arguments: argparse.Namespace) -> dict[str, Any]:
     for peer, found in rates.items():
         cells = [f"{found[name]:,.0f} ({ratios[peer][name]:.2f})" for name in names]
         table.add_row(peer, *cells, f"{record['same_tokens'][peer]:.0%}")
+    out.print(table)
+    return record
+
+
+def _sft(arguments: argparse.Namespace) -> dict[str, Any]:
+    from foretell.posttrain.bench import bench_sft
+
+    record = bench_sft(arguments.model, Path(arguments.data) if arguments.data else None, arguments.steps)
+    table = _table(f"{record['what']} (medians, interleaved)",
+                   "peer", "trained", "tokens/s", "peak memory", "held-out loss")  # fmt: skip
+    for name, row in record["rows"].items():
+        memory, heldout = row.get("peak_memory_bytes"), row.get("heldout")
+        table.add_row(
+            name, f"{row['trained_parameters']:,}", f"{row['tokens_per_second']:,.0f}",
+            f"{memory / 1e6:,.0f} MB" if memory else "-", f"{heldout['nats_per_token']:.4f}" if heldout else "-",
+        )  # fmt: skip
     out.print(table)
     return record
 

@@ -14,6 +14,7 @@ from typing import Any
 import foretell
 from foretell.cli import plan_arguments
 from foretell.cli.quantities import quantity_argument
+from foretell.cli.sft_arguments import add_sft
 from foretell.core.errors import UserError
 from foretell.core.progress import say
 from foretell.laws.tables.columns import KINDS
@@ -21,8 +22,7 @@ from foretell.laws.tables.columns import KINDS
 DESCRIPTION = "Know how good a language model will be before you pay for it."
 EPILOG = """\
   foretell run                            forecast, seal, train, score and report
-  foretell run --target.flops 5e13        any setting of a recipe by its dotted name
-  foretell generate runs/laptop "import " text from the trained model
+  foretell sft chats.jsonl                fine-tune the embedded model on conversations, with LoRA
 """
 RECIPE_EPILOG = """\
 Any setting of the recipe can be given by its dotted name; foretell settings lists them all:
@@ -61,7 +61,7 @@ EXPORT_EPILOG = """\
 MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face or Meta directory, or a hub name"
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "watch": "watch", "generate": "generate", "export": "export",
+         "watch": "watch", "generate": "generate", "export": "export", "sft": "sft",
          "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
@@ -187,15 +187,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--context", type=int, metavar="N", help="positions that the exported model reads at most")
 
+    add_sft(verbs, MODEL_HELP)
+
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument("what", choices=["train", "serve"], help="train: a step's tokens/s against transformers' Llama; "
-                       "serve: of decoding, streams and prompts against transformers and llama.cpp")  # fmt: skip
+    bench.add_argument("what", choices=["train", "serve", "sft"],
+                       help="train: tokens/s of a step against transformers' Llama; "
+                       "serve: of decoding, streams and prompts against transformers and llama.cpp; "
+                       "sft: of LoRA against all weights and PEFT")  # fmt: skip
     bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
-    bench.add_argument("--steps", type=int, default=15, help="of train: timed steps of each (default 15)")
-    bench.add_argument("--model", default="smollm2", help="of serve (default smollm2)")
+    bench.add_argument("--steps", type=int, default=15, help="of train and sft: timed steps of each (default 15)")
+    bench.add_argument("--model", default="smollm2", help="of serve and sft (default smollm2)")
     bench.add_argument("--rounds", type=int, default=7, help="of serve: timed rounds (default 7)")
     bench.add_argument("--peers", nargs="+", default=["foretell", "llama.cpp", "transformers"], metavar="PEER",
                        help="of serve (default foretell llama.cpp transformers)")  # fmt: skip
+    bench.add_argument("--data", metavar="JSONL", help="of sft: conversations (default: docstrings)")
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser
 

@@ -22,6 +22,7 @@ from foretell.data.stream import Batch
 from foretell.model.config import ModelConfig, ffn_width_for, training_flops_per_token
 from foretell.model.decoder import build_decoder
 from foretell.model.hf import config_to_hf
+from foretell.model.parametrization import Parametrization
 from foretell.train.config import RunSettings
 from foretell.train.execution import has_compiler
 from foretell.train.objective import next_token
@@ -51,13 +52,13 @@ def _foretell_step(width: int, compiled: bool, cores: int) -> Callable[[], None]
     torch.set_num_threads(1)
     if compiled:
         compile_blocks(model)
-    optimizer = build_optimizer(model, settings)
+    optimizer = build_optimizer(model, settings, Parametrization(model.config).groups(model))
     rows = torch.randint(0, VOCABULARY, (ROWS, CONTEXT + 1), generator=torch.Generator().manual_seed(0))
     batch = Batch(rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), ROWS * CONTEXT)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        replicas.forward_backward(batch)
+        replicas.forward_backward(batch, 0)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
