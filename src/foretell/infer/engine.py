@@ -9,6 +9,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +19,12 @@ from foretell.core.progress import say
 from foretell.data.tokenizer import Tokenizer
 from foretell.infer.blocks import BLOCK, BlockPool
 from foretell.infer.native.library import Kernels, KernelsUnavailableError, kernels
-from foretell.infer.packed import pack_decoder
+from foretell.infer.packed import PackedLinear, pack_decoder, packed_place
 from foretell.infer.paged import PagedCache, Span
 from foretell.infer.requests import Completion, Finish, Request, TokenLogprob, Update, completed
 from foretell.infer.schedule import Running, Scheduler
 from foretell.infer.text import TextStream
+from foretell.model.adapters import AdapterSet
 from foretell.model.decoder import Decoder
 from foretell.model.quantised import QuantisedLinear
 
@@ -75,8 +77,14 @@ class Engine:
                 1
             )  # what is left to PyTorch is small, and its threads would wait against the kernels'
             self.head = pack_decoder(decoder, self.kernels, options.bits)
+            self.adapters = AdapterSet(
+                decoder,
+                product=partial(PackedLinear, self.kernels),
+                place=partial(packed_place, decoder),
+            )
         else:
             self.head = _plain(decoder)
+            self.adapters = AdapterSet(decoder)
         self._numbers = itertools.count()
         self.reset()
 
@@ -101,9 +109,13 @@ class Engine:
         """Refuse what cannot be answered.
 
         Raises:
-            UserError: as :meth:`Request.check`, and where the answer would not fit into the whole cache.
+            UserError: as :meth:`Request.check`, for an adapter that is not there, and where the answer would not fit
+                into the whole cache.
         """
         request.check(self.config.vocab_size, self.config.context)
+        if request.adapter is not None and request.adapter not in self.adapters.names:
+            known = ", ".join(self.adapters.names) or "none is loaded"
+            raise UserError(f"There is no adapter {request.adapter!r}; there are: {known}.")
         needed, room = len(request.ids) + request.max_tokens, self.pool.count * BLOCK
         if needed > room:
             raise UserError(
@@ -141,7 +153,11 @@ class Engine:
             return updates
         ids = [token for s, span in batch for token in s.ids[span.position : span.position + span.count]]
         cache = PagedCache(self.pool, [span for _, span in batch], self.kernels)
-        hidden = self.decoder.hidden(torch.tensor([ids]), cache)[0]
+        adapters = (
+            [self._adapter_of(s) for s, span in batch for _ in range(span.count)] if self.adapters.names else [-1]
+        )
+        with self.adapters.select(torch.tensor(adapters)):
+            hidden = self.decoder.hidden(torch.tensor([ids]), cache)[0]
         ends = list(itertools.accumulate(span.count for _, span in batch))
         for (sequence, span), end in zip(batch, ends, strict=True):
             self.scheduler.advance(sequence, span.count)
@@ -152,6 +168,10 @@ class Engine:
             logits = self.head(hidden[[row for _, row in whole]])
             updates += [(s.number, self._grow(s, row)) for (s, _), row in zip(whole, logits, strict=True)]
         return updates
+
+    def _adapter_of(self, sequence: Running) -> int:
+        name = sequence.request.adapter
+        return -1 if name is None else self.adapters.names.index(name)
 
     def _score_prompt(self, sequence: Running, span: Span, hidden: Tensor) -> None:
         """Log-probabilities of the prompt's tokens that follow these [rows, D] states."""

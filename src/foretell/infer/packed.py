@@ -81,16 +81,15 @@ class PackedSwiGLU(nn.Module):
 
     def __init__(self, kernels: Kernels, layer: SwiGLU, bits: int | None) -> None:
         super().__init__()
-        self.kernels = kernels
+        self.kernels, self.width = kernels, layer.gate.out_features
         self.gate_up = packed_linear(kernels, [layer.gate, layer.up], bits)
         self.down = packed_linear(kernels, [layer.down], bits)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., D]."""
         both = self.gate_up(x)
-        width = self.gate_up.out_features // 2
-        out = torch.empty(*x.shape[:-1], width)
-        self.kernels.swiglu(both.numel() // (2 * width), width, both.data_ptr(), out.data_ptr())
+        out = torch.empty(*x.shape[:-1], self.width)
+        self.kernels.swiglu(out.numel() // self.width, self.width, both.data_ptr(), out.data_ptr())
         return self.down(out)
 
 
@@ -160,3 +159,11 @@ def pack_decoder(decoder: Decoder, kernels: Kernels, bits: int | None = None) ->
     if not decoder.config.tied:
         del decoder.head
     return head
+
+
+def packed_place(decoder: Decoder, path: str) -> tuple[str, int]:
+    """Where a packed decoder has the outputs of a plain one's layer: the path of a layer, and the first of them."""
+    parent, _, name = path.rpartition(".")
+    if name in ("gate", "up"):
+        return f"{parent}.gate_up", 0 if name == "gate" else decoder.config.ffn_width
+    return path, 0

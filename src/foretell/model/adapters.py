@@ -6,7 +6,7 @@ Tokens that share an adapter are gathered, updated together and scattered back, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -17,6 +17,13 @@ from torch import Tensor, nn
 from foretell.core.errors import UserError
 from foretell.model.decoder import Decoder
 from foretell.model.lora import Adapter, put_module
+
+Product = Callable[[Tensor], Tensor]  # of [T, K] rows by a matrix [N, K], to [T, N]
+
+
+def plain_product(matrix: Tensor) -> Product:
+    """By PyTorch."""
+    return lambda x: F.linear(x, matrix)
 
 
 @dataclass
@@ -32,20 +39,17 @@ class _SharedLinear(nn.Module):
     def __init__(self, base: nn.Module, selection: _Selection) -> None:
         super().__init__()
         self.base, self.selection = base, selection
-        self.factors: dict[int, tuple[Tensor, Tensor]] = {}  # A [S R, K] and alpha / r B [N, S R] of each adapter
+        self.factors: dict[int, list[tuple[Product, Product]]] = {}  # by A and by alpha / r B, of each adapter
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] to [..., N]."""
         y: Tensor = self.base(x)
         flat, out = x.flatten(0, -2), y.flatten(0, -2)
         for index, tokens in self.selection.groups:
-            if index not in self.factors:
-                continue
-            a, b = self.factors[index]
-            if tokens is None:
-                out = out + F.linear(F.linear(flat, a), b)
-            else:
-                out = out.index_add(0, tokens, F.linear(F.linear(flat[tokens], a), b))
+            for by_a, by_b in self.factors.get(index, ()):
+                chosen = flat if tokens is None else flat[tokens]
+                added = by_b(by_a(chosen))
+                out = out + added if tokens is None else out.index_add(0, tokens, added)
         return out.view(y.shape)
 
 
@@ -62,10 +66,19 @@ class AdapterSet:
     Args:
         model: its linear layers, of whatever kind, are wrapped in place as adapters are added; for inference, not for
             training. Layers that an engine replaces are replaced before.
+        product: how rows are multiplied by a matrix of an adapter.
+        place: of the path of a plain decoder's layer, the path of the model's layer that has its outputs, and the first
+            of them there; where an engine has fused layers.
     """
 
-    def __init__(self, model: Decoder) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: Decoder,
+        *,
+        product: Callable[[Tensor], Product] = plain_product,
+        place: Callable[[str], tuple[str, int]] = lambda path: (path, 0),
+    ) -> None:
+        self.model, self._product, self._place = model, product, place
         self.names: list[str] = []
         self._selection = _Selection()
 
@@ -76,18 +89,20 @@ class AdapterSet:
             the index that stands for it in :meth:`select`.
 
         Raises:
-            UserError: for a name that is taken, an adapter of another model, or a layer that the model has fused with
-                others.
+            UserError: for a name that is taken, or an adapter of another model.
         """
         if name in self.names:
             raise UserError(f"There is an adapter named {name!r} already; names are unique.")
         if adapter.config.model_copy(update={"context": self.model.config.context}) != self.model.config:
             raise UserError(f"The adapter {name!r} was made for a model of another shape than the one it is added to.")
-        shared = {path: self._shared(path) for path in adapter.updates}
         index = len(self.names)
         for path, update in adapter.updates.items():
+            target, first = self._place(path)
+            layer = self._shared(target)
             a, b = (factor.detach().to(self._device, copy=True) for factor in update.factors())
-            shared[path].factors[index] = a, b * update.scale
+            after = int(layer.base.out_features) - first - b.shape[0]  # type: ignore[arg-type]
+            b = F.pad(b * update.scale, (0, 0, first, after))
+            layer.factors.setdefault(index, []).append((self._product(a), self._product(b)))
         self.names.append(name)
         return index
 
@@ -119,10 +134,7 @@ class AdapterSet:
 
     def _shared(self, path: str) -> _SharedLinear:
         """The layer there, wrapped."""
-        try:
-            layer = self.model.get_submodule(path)
-        except AttributeError as error:
-            raise UserError(f"The adapter needs the layer {path}, which is fused with others in this model.") from error
+        layer = self.model.get_submodule(path)
         if not isinstance(layer, _SharedLinear):
             layer = _SharedLinear(layer, self._selection)
             put_module(self.model, path, layer)
