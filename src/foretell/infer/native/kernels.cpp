@@ -4,7 +4,6 @@
 // dimension. Every figure is summed over its inputs (or positions) in one order, whatever else is in the batch, so that
 // a request gets the same bits alone and among others.
 
-#include <atomic>
 #include <cmath>
 #include <mutex>
 #include <vector>
@@ -64,7 +63,7 @@ void foretell_linear(int bits, int64_t rows, int64_t outputs, int inputs, int gr
 void foretell_rms_norm(int64_t rows, int64_t width, const float* x, int64_t x_row, const float* weight, float epsilon,
                        float* out) {
   const Turn mine(turn);
-  share(rows, [=](int64_t from, int64_t to) {
+  share(rows, 1, [=](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; ++row) {
       const float* line = x + row * x_row;
       Floats squares = {};
@@ -83,7 +82,7 @@ void foretell_rms_norm(int64_t rows, int64_t width, const float* x, int64_t x_ro
 // out[M, F] = silu(x[M, :F]) * x[M, F:]
 void foretell_swiglu(int64_t rows, int64_t width, const float* x, float* out) {
   const Turn mine(turn);
-  share(rows, [=](int64_t from, int64_t to) {
+  share(rows, 1, [=](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; ++row)
       for (int64_t i = 0; i < width; i += LANES) {
         const float* gate = x + row * 2 * width + i;
@@ -120,7 +119,7 @@ void foretell_attend(const int32_t* segments, int count, const int32_t* tables, 
     for (int to = parts[part].rows; to > 0; to -= tokens)
       for (int head = 0; head < kv_heads; ++head) tiles.push_back({part, head, std::max(0, to - tokens), to});
   }
-  share(rows, [&](int64_t from, int64_t to) {
+  share(rows, 1, [&](int64_t from, int64_t to) {
     for (int64_t row = from; row < to; ++row) {
       const float *turn = cosine + row * half, *across = sine + row * half;
       for (int head = 0; head < heads; ++head)
@@ -137,9 +136,8 @@ void foretell_attend(const int32_t* segments, int count, const int32_t* tables, 
       }
     }
   });
-  std::atomic<size_t> next{0};
-  share(pool->threads(), [&](int64_t, int64_t) {
-    for (size_t at; (at = next.fetch_add(1)) < tiles.size();) {
+  share(tiles.size(), 1, [&](int64_t from, int64_t to) {
+    for (int64_t at = from; at < to; ++at) {
       const Tile& t = tiles[at];
       attend_tile(a, parts[t.part], tables, t.head, t.from, t.to, rotated.data(), out);
     }

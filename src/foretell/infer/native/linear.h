@@ -9,7 +9,7 @@
 namespace {
 
 constexpr int PANEL = 2 * LANES;   // outputs that lie side by side in packed weights
-constexpr int AHEAD = 2048;        // bytes that are fetched before they are needed
+constexpr int AHEAD = 8192;        // bytes fetched before they are needed, as a processor does within a page only
 constexpr int FEW = 4;             // rows up to which weights are unpacked in registers, not in memory
 constexpr int ROWS_IN_CACHE = 96;  // rows of activations between which a panel is unpacked again
 
@@ -53,7 +53,6 @@ struct Packed {
       for (int p = 0; p < P; ++p) {
         const uint8_t* here = packed + p * panel_bytes;
         header(here, scale[p], minimum[p]);
-        // a short row of a panel ends before the processor has seen that it is read in order
         for (int64_t line = 0; line < record; line += 64) __builtin_prefetch(here + AHEAD + line);
       }
       for (int i = 0; i < group; ++i) {
@@ -167,7 +166,7 @@ void many(const float* x, int64_t x_row, int64_t rows, const Weights& w, int64_t
 template <int BITS>
 void linear_of(const float* x, int64_t x_row, int64_t rows, const Weights& w, const Output& out) {
   const int64_t panels = (out.outputs + PANEL - 1) / PANEL;
-  share(panels, [&](int64_t from, int64_t to) {
+  share(panels, 2, [&](int64_t from, int64_t to) {
     rows <= FEW ? few<BITS>(x, x_row, rows, w, from, to, out) : many<BITS>(x, x_row, rows, w, from, to, out);
   });
 }
@@ -177,7 +176,7 @@ void pack_of(int64_t outputs, int inputs, int group, const uint8_t* values, cons
              uint8_t* out) {
   const int groups = inputs / group;
   const int64_t record = Packed<BITS>::group_bytes(group);
-  share((outputs + PANEL - 1) / PANEL, [&](int64_t from, int64_t to) {
+  share((outputs + PANEL - 1) / PANEL, 1, [&](int64_t from, int64_t to) {
     for (int64_t panel = from; panel < to; ++panel)
       for (int g = 0; g < groups; ++g) {
         uint8_t* here = out + (panel * groups + g) * record;
