@@ -1,8 +1,7 @@
-"""A small real corpus, tokenised once a session, and settings of runs that take a second."""
+"""A small real corpus, tokenised once a session."""
 
 from __future__ import annotations
 
-import json
 import sysconfig
 from pathlib import Path
 
@@ -14,8 +13,6 @@ from foretell.data.config import CorpusConfig, SourceConfig, TokenizerConfig
 from foretell.data.corpus import freeze_corpus
 from foretell.data.tokenizer import Tokenizer, train_tokenizer
 from foretell.data.tokens import tokenize_corpus
-from foretell.model.config import ModelConfig
-from foretell.train.config import RunSettings, TrainingConfig
 
 torch.set_num_threads(1)
 # A busy machine is no fault of a test: neither a deadline nor the speed of drawing inputs decides.
@@ -34,15 +31,3 @@ def small_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     train_tokenizer(folder / "corpus", TokenizerConfig(vocab_size=400), folder / "tokenizer")
     tokenize_corpus(folder / "corpus", Tokenizer.from_file(folder / "tokenizer" / "tokenizer.json"), folder / "tokens")
     return folder
-
-
-def run_settings(tokens: Path, **changes: object) -> RunSettings:
-    """A run of 24 steps on the small corpus; ``changes`` replace fields, ``training`` a whole section."""
-    model = ModelConfig(vocab_size=400, width=16, depth=2, heads=2, kv_heads=1, head_dim=8, ffn_width=48, context=32,
-                        base_width=16)  # fmt: skip
-    values: dict[str, object] = {
-        "label": "test", "model": model, "steps": 24, "rows": 4, "learning_rate": 1e-2, "seed": 3,
-        "data": json.loads((tokens / "index.json").read_text())["digest"],
-        "training": TrainingConfig(evaluations=2, evaluation_rows=4, checkpoints=6, compile="off"),
-    }  # fmt: skip
-    return RunSettings.model_validate({**values, **changes})

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import run_settings
 from foretell.core.errors import InterruptedRunError, UserError
 from foretell.ladder import jobs
 from foretell.ladder.jobs import job_folder, run_jobs, train_job
 from foretell.ladder.records import training_curve
+from small_runs import run_settings
 
 
 def test_rungs_run_side_by_side_and_never_again_and_a_diverged_one_has_no_loss(

@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from conftest import run_settings
 from foretell.core.errors import DivergedError, InterruptedRunError, UserError
 from foretell.core.runlog import read_log
 from foretell.data.stream import Batch
@@ -20,6 +19,7 @@ from foretell.train.checkpoint import checkpoint_folders
 from foretell.train.config import GuardConfig, RunSettings, TrainingConfig
 from foretell.train.loop import Trainer, recorded_result, trained_model
 from foretell.train.objective import micro_batches
+from small_runs import run_settings
 
 CHILD = """
 import json, pathlib, sys

@@ -6,7 +6,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import run_settings
 from foretell.core.errors import DivergedError, UserError
 from foretell.data.tokens import TokenDataset
 from foretell.model.decoder import build_decoder
@@ -17,6 +16,7 @@ from foretell.train.evaluate import evaluate
 from foretell.train.guard import Guard
 from foretell.train.optimizer import build_optimizer, set_learning_rate
 from foretell.train.schedule import learning_rate_factor
+from small_runs import run_settings
 
 
 def test_schedules_at_known_points() -> None:

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import run_settings
 from foretell.core.errors import UserError
 from foretell.core.eventfiles import event_files, read_events
 from foretell.laws.tables.runs import read_runs
 from foretell.train.loop import Trainer
+from small_runs import run_settings
 
 
 @pytest.fixture(scope="module")
