@@ -152,10 +152,8 @@ class Engine:
         if not batch:
             return updates
         ids = [token for s, span in batch for token in s.ids[span.position : span.position + span.count]]
-        cache = PagedCache(self.pool, [span for _, span in batch], self.kernels)
-        adapters = (
-            [self._adapter_of(s) for s, span in batch for _ in range(span.count)] if self.adapters.names else [-1]
-        )
+        adapters = [self._adapter_of(s) for s, span in batch for _ in range(span.count)]
+        cache = PagedCache(self.pool, [span for _, span in batch], self.kernels, adapted=max(adapters) >= 0)
         with self.adapters.select(torch.tensor(adapters)):
             hidden = self.decoder.hidden(torch.tensor([ids]), cache)[0]
         ends = list(itertools.accumulate(span.count for _, span in batch))

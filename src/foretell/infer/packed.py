@@ -13,12 +13,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from foretell.infer.native import library as native
 from foretell.infer.native.library import Kernels, address
-from foretell.model.decoder import Block, Decoder
+from foretell.infer.paged import PagedCache
+from foretell.model.decoder import Block, Cache, Decoder
 from foretell.model.primitives import RMSNorm, SwiGLU
 from foretell.model.quantised import GROUP, QuantisedLinear, QuantisedMatrix, concatenated, quantise
 
 ALIGNMENT = 64  # bytes: a cache line
+PACKED_LAYERS = ("attention.qkv", "attention.output", "feed_forward.gate_up", "feed_forward.down")
 
 
 class PackedLinear(nn.Module):
@@ -41,8 +44,20 @@ class PackedLinear(nn.Module):
         shape = (self.bits, self.out_features, self.in_features, self.group)
         packed = torch.empty(kernels.packed_bytes(*shape), dtype=torch.uint8)
         kernels.pack(*shape, *(address(part) for part in parts), address(packed))
+        self._described: native.Linear | None = None
         self.register_buffer("packed", packed)
         self.register_buffer("bias", None if bias is None else bias.detach().float().contiguous())
+
+    def described(self) -> native.Linear:
+        """As the kernels take it; valid as long as the layer is, and its weights stay where they are."""
+        if self._described is None:
+            self._described = native.Linear(self.bits, self.group, self.in_features, self.out_features,
+                                            self.packed.data_ptr(), address(self.bias))  # fmt: skip
+        return self._described
+
+    def move(self, place: Tensor) -> None:
+        """Copy the weights to ``place``, of as many bytes, and keep them there."""
+        self.packed, self._described = place.copy_(self.packed), None
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., K] to [..., N]."""
@@ -50,10 +65,7 @@ class PackedLinear(nn.Module):
         if rows.stride(1) != 1:
             rows = rows.contiguous()
         y = torch.empty(*x.shape[:-1], self.out_features)
-        self.kernels.linear(
-            self.bits, rows.shape[0], self.out_features, self.in_features, self.group, rows.data_ptr(), rows.stride(0),
-            self.packed.data_ptr(), address(self.bias), y.data_ptr(), self.out_features,
-        )  # fmt: skip
+        self.kernels.linear(self.described(), rows.shape[0], rows.data_ptr(), rows.stride(0), y.data_ptr())
         return y
 
 
@@ -72,9 +84,7 @@ class PackedNorm(nn.Module):
         width = x.shape[-1]
         x = x.contiguous()
         out = torch.empty_like(x)
-        self.kernels.rms_norm(
-            x.numel() // width, width, x.data_ptr(), width, self.weight.data_ptr(), self.eps, out.data_ptr()
-        )
+        self.kernels.rms_norm(x.numel() // width, width, x.data_ptr(), self.weight.data_ptr(), self.eps, out.data_ptr())
         return out
 
 
@@ -93,6 +103,48 @@ class PackedSwiGLU(nn.Module):
         out = torch.empty(*x.shape[:-1], self.width)
         self.kernels.swiglu(out.numel() // self.width, self.width, both.data_ptr(), out.data_ptr())
         return self.down(out)
+
+
+class PackedBlock(Block):
+    """A block of packed layers; where no adapter adds to any of them, the whole block is one call.
+
+    Args:
+        block: whose layers have been replaced; they keep their places, so that adapters find them.
+    """
+
+    def __init__(self, kernels: Kernels, block: Block) -> None:
+        nn.Module.__init__(self)
+        self.kernels = kernels
+        for name, child in block.named_children():
+            self.add_module(name, child)
+        self._layers = [cast(PackedLinear, block.get_submodule(path)) for path in PACKED_LAYERS]
+        self._described: native.Block | None = None
+
+    def described(self) -> native.Block:
+        """As the kernels take it; see :meth:`PackedLinear.described`."""
+        if self._described is None:
+            attention = self.attention
+            config = attention.config
+            norms = [self.attention_norm, self.feed_forward_norm]
+            norms += [attention.query_norm, attention.key_norm] if config.qk_norm else []
+            pointers = [address(cast(Tensor, norm.weight)) for norm in norms] + [None] * (4 - len(norms))
+            self._described = native.Block(
+                *(layer.described() for layer in self._layers), *pointers, config.norm_eps, attention.scale,
+                config.heads, config.kv_heads, config.head_dim, attention.window or 0,
+            )  # fmt: skip
+        return self._described
+
+    def forward(
+        self, x: Tensor, angles: Tensor, cache: Cache | None = None, layer: int = 0, visible: Tensor | None = None
+    ) -> Tensor:
+        """[B, T, D] to [B, T, D], in the memory of ``x`` where it is one call."""
+        if not isinstance(cache, PagedCache) or cache.kernels is None or cache.adapted:
+            return super().forward(x, angles, cache, layer, visible)
+        keys, values = cache.pool.keys[layer], cache.pool.values[layer]
+        self.kernels.transform(
+            self.described(), cache.batch(angles), x.shape[1], x.data_ptr(), keys.data_ptr(), values.data_ptr()
+        )
+        return x
 
 
 def packed_linear(
@@ -150,6 +202,7 @@ def pack_decoder(decoder: Decoder, kernels: Kernels, bits: int | None = None) ->
         block.add_module("attention_norm", PackedNorm(kernels, block.attention_norm))
         block.add_module("feed_forward_norm", PackedNorm(kernels, block.feed_forward_norm))
         block.add_module("feed_forward", PackedSwiGLU(kernels, block.feed_forward, bits))
+    decoder.blocks = nn.ModuleList(PackedBlock(kernels, block) for block in cast(Iterable[Block], decoder.blocks))
     norm = PackedNorm(kernels, decoder.norm)
     norm.weight *= decoder.output_scale  # the head is linear, so the logits' factor may stand before it
     decoder.add_module("norm", norm)
@@ -176,8 +229,7 @@ def lay_together(layers: Sequence[PackedLinear]) -> None:
         memory.madvise(mmap.MADV_HUGEPAGE)
     whole, start = torch.frombuffer(memory, dtype=torch.uint8), 0
     for layer, size in zip(layers, sizes, strict=True):
-        place = whole[start : start + layer.packed.numel()]
-        layer.packed = place.copy_(layer.packed)
+        layer.move(whole[start : start + layer.packed.numel()])
         start += size
 
 

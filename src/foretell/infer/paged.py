@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foretell.infer.blocks import BLOCK, BlockPool
-from foretell.infer.native.library import Kernels
+from foretell.infer.native.library import Batch, Kernels
 from foretell.model.decoder import shared_by_queries
 from foretell.model.primitives import rotate
 
@@ -29,10 +29,20 @@ class Span:
 
 
 class PagedCache:
-    """The :class:`foretell.model.decoder.Cache` of one pass over a batch [1, T] of spans that follow each other."""
+    """The :class:`foretell.model.decoder.Cache` of one pass over a batch [1, T] of spans that follow each other.
 
-    def __init__(self, pool: BlockPool, spans: Sequence[Span], kernels: Kernels | None) -> None:
-        self.pool, self.spans, self.kernels = pool, spans, kernels
+    Args:
+        pool: where the blocks are.
+        spans: in the order of their rows.
+        kernels: that attend; PyTorch does where there are none.
+        adapted: whether layers add an adapter's part for some of the rows.
+    """
+
+    def __init__(
+        self, pool: BlockPool, spans: Sequence[Span], kernels: Kernels | None, *, adapted: bool = False
+    ) -> None:
+        self.pool, self.spans, self.kernels, self.adapted = pool, spans, kernels, adapted
+        self._batch: Batch | None = None
         starts = np.cumsum([0, *(span.count for span in spans)])
         tables = np.cumsum([0, *(len(span.blocks) for span in spans)])
         # as Segment in attention.h: first row, rows, position, table
@@ -50,6 +60,13 @@ class PagedCache:
     def advance(self, length: int) -> None:
         """Nothing to do: positions are given anew with every batch."""
 
+    def batch(self, angles: Tensor) -> Batch:
+        """As the kernels take it, with the [2, T, 1, E/2] angles of its rows; these are the same in every layer."""
+        if self._batch is None:
+            self._batch = Batch(self._segments.ctypes.data, len(self.spans), self._tables.ctypes.data,
+                                angles[0].data_ptr(), angles[1].data_ptr())  # fmt: skip
+        return self._batch
+
     def attend(
         self, layer: int, query: Tensor, key: Tensor, value: Tensor, angles: Tensor, scale: float,
         window: int | None = None,
@@ -60,9 +77,8 @@ class PagedCache:
         rows, heads, width = query.shape[1:]
         out = torch.empty(1, rows, heads, width)
         self.kernels.attend(
-            self._segments.ctypes.data, len(self.spans), self._tables.ctypes.data, rows,
-            query.data_ptr(), query.stride(1), key.data_ptr(), key.stride(1), value.data_ptr(), value.stride(1),
-            angles[0].data_ptr(), angles[1].data_ptr(), heads, key.shape[2], width, scale, window or 0,
+            self.batch(angles), rows, query.data_ptr(), query.stride(1), key.data_ptr(), key.stride(1),
+            value.data_ptr(), value.stride(1), heads, key.shape[2], width, scale, window or 0,
             self.pool.keys[layer].data_ptr(), self.pool.values[layer].data_ptr(), out.data_ptr(),
         )  # fmt: skip
         return out

@@ -125,4 +125,63 @@ void attend_tile(const Attention& a, const Segment& s, const int32_t* tables, in
   }
 }
 
+// What a pass computes: rows of several sequences, and the angles of their positions, [M, E / 2].
+struct Batch {
+  const Segment* segments;
+  int count;
+  const int32_t* tables;
+  const float *cosine, *sine;
+};
+
+// Rows of a matrix that may lie apart.
+struct Rows {
+  const float* first;
+  int64_t apart;
+
+  const float* at(int64_t row) const { return first + row * apart; }
+};
+
+// Rotate, keep the keys and values of all rows, then attend: queries [M, H, E], keys and values [M, J, E] to [M, H, E].
+void attend_rows(const Attention& a, const Batch& batch, int64_t rows, Rows query, Rows key, Rows value, float* out) {
+  static std::vector<float> rotated;
+  static std::vector<int> part_of;
+  struct Tile {
+    int part, head, from, to;
+  };
+  static std::vector<Tile> tiles;
+  tiles.clear();
+  rotated.resize(rows * a.heads * a.width);
+  part_of.assign(rows, 0);
+  const int tokens = std::max(1, 12 / a.group()), half = a.width / 2;
+  for (int part = 0; part < batch.count; ++part) {
+    for (int row = 0; row < batch.segments[part].rows; ++row) part_of[batch.segments[part].first_row + row] = part;
+    // the last positions see the most keys, and come first so that no thread ends with them
+    for (int to = batch.segments[part].rows; to > 0; to -= tokens)
+      for (int head = 0; head < a.kv_heads; ++head) tiles.push_back({part, head, std::max(0, to - tokens), to});
+  }
+  share(rows, 1, [&](int64_t from, int64_t to) {
+    for (int64_t row = from; row < to; ++row) {
+      const float *turn = batch.cosine + row * half, *across = batch.sine + row * half;
+      for (int head = 0; head < a.heads; ++head)
+        rotate(query.at(row) + head * a.width, turn, across, a.width, a.scale, &rotated[(row * a.heads + head) * a.width],
+               1);
+      const Segment& s = batch.segments[part_of[row]];
+      const int position = s.position + int(row) - s.first_row;
+      const int64_t block = batch.tables[s.table + position / BLOCK];
+      for (int head = 0; head < a.kv_heads; ++head) {
+        rotate(key.at(row) + head * a.width, turn, across, a.width, 1.0f,
+               a.key_block(block, head) + position % BLOCK, BLOCK);
+        std::memcpy(a.value_block(block, head) + position % BLOCK * a.padded, value.at(row) + head * a.width,
+                    a.width * 4);
+      }
+    }
+  });
+  share(tiles.size(), 1, [&](int64_t from, int64_t to) {
+    for (int64_t at = from; at < to; ++at) {
+      const Tile& t = tiles[at];
+      attend_tile(a, batch.segments[t.part], batch.tables, t.head, t.from, t.to, rotated.data(), out);
+    }
+  });
+}
+
 }  // namespace

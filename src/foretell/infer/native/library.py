@@ -19,7 +19,7 @@ from foretell.core.files import sha256_bytes
 from foretell.core.hardware import available_cores, processor_name
 from foretell.core.progress import say
 
-SOURCES = ("kernels.cpp", "attention.h", "linear.h", "pool.h", "vectors.h")
+SOURCES = ("kernels.cpp", "attention.h", "layers.h", "linear.h", "pool.h", "vectors.h")
 FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno")
 COMPILE_SECONDS = 300
 
@@ -33,6 +33,31 @@ class KernelsUnavailableError(RuntimeError):
 def address(tensor: Tensor | None) -> int | None:
     """Where a tensor's data begin, as the kernels take it."""
     return None if tensor is None else tensor.data_ptr()
+
+
+class Linear(ctypes.Structure):
+    """Linear in linear.h."""
+
+    _fields_ = [(name, ctypes.c_int32) for name in ("bits", "group", "inputs", "outputs")] + [
+        (name, _POINTER) for name in ("packed", "bias")
+    ]
+
+
+class Batch(ctypes.Structure):
+    """Batch in attention.h."""
+
+    _fields_ = [("segments", _POINTER), ("count", _INT), ("tables", _POINTER), ("cosine", _POINTER), ("sine", _POINTER)]
+
+
+class Block(ctypes.Structure):
+    """Block in kernels.cpp."""
+
+    _fields_ = (
+        [(name, Linear) for name in ("qkv", "output", "gate_up", "down")]
+        + [(name, _POINTER) for name in ("attention_norm", "feed_forward_norm", "query_norm", "key_norm")]
+        + [(name, _FLOAT) for name in ("epsilon", "scale")]
+        + [(name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "window")]
+    )
 
 
 class Kernels:
@@ -56,15 +81,22 @@ class Kernels:
         self.block: int = function("block", returns=_INT)()
         self.packed_bytes = function("packed_bytes", _INT, _LONG, _LONG, _INT, returns=_LONG)
         self.pack = function("pack", _INT, _LONG, _INT, _INT, *[_POINTER] * 4)
-        self.linear = function(
-            "linear", _INT, _LONG, _LONG, _INT, _INT, _POINTER, _LONG, _POINTER, _POINTER, _POINTER, _LONG
-        )
-        self.rms_norm = function("rms_norm", _LONG, _LONG, _POINTER, _LONG, _POINTER, _FLOAT, _POINTER)
-        self.swiglu = function("swiglu", _LONG, _LONG, _POINTER, _POINTER)
+        self.linear = function("linear", ctypes.POINTER(Linear), _LONG, _POINTER, _LONG, _POINTER)
+        self.rms_norm = function("rms_norm", _LONG, _LONG, *[_POINTER] * 2, _FLOAT, _POINTER)
+        self.swiglu = function("swiglu", _LONG, _LONG, *[_POINTER] * 2)
         self.attend = function(
-            "attend", _POINTER, _INT, _POINTER, _LONG, *[_POINTER, _LONG] * 3, *[_POINTER] * 2,
-            _INT, _INT, _INT, _FLOAT, _INT, *[_POINTER] * 3,
-        )  # fmt: skip
+            "attend",
+            ctypes.POINTER(Batch),
+            _LONG,
+            *[_POINTER, _LONG] * 3,
+            _INT,
+            _INT,
+            _INT,
+            _FLOAT,
+            _INT,
+            *[_POINTER] * 3,
+        )
+        self.transform = function("transform", ctypes.POINTER(Block), ctypes.POINTER(Batch), _LONG, *[_POINTER] * 3)
         self.threads = threads
         function("start", _INT)(threads)
 

@@ -203,4 +203,29 @@ void pack_of(int64_t outputs, int inputs, int group, const uint8_t* values, cons
   });
 }
 
+int64_t packed_bytes(int bits, int64_t outputs, int64_t inputs, int group) {
+  const int64_t panels = (outputs + PANEL - 1) / PANEL, groups = inputs / group;
+  const int64_t record = bits == 4   ? Packed<4>::group_bytes(group)
+                         : bits == 8 ? Packed<8>::group_bytes(group)
+                                     : Packed<32>::group_bytes(group);
+  return panels * groups * record;
+}
+
+// A layer as the caller describes it.
+struct Linear {
+  int32_t bits, group, inputs, outputs;
+  const void* packed;
+  const float* bias;
+};
+
+// y[M, N] = x[M, K] w' + bias
+void linear_rows(const Linear& l, int64_t rows, const float* x, int64_t x_row, float* y) {
+  const int64_t panels = (l.outputs + PANEL - 1) / PANEL;
+  const Weights weights{static_cast<const uint8_t*>(l.packed), l.inputs, l.group,
+                        packed_bytes(l.bits, l.outputs, l.inputs, l.group) / panels};
+  const Output out{y, l.outputs, l.bias, l.outputs};
+  const auto linear = l.bits == 4 ? linear_of<4> : l.bits == 8 ? linear_of<8> : linear_of<32>;
+  linear(x, x_row, rows, weights, out);
+}
+
 }  // namespace
