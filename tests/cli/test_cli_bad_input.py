@@ -59,7 +59,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: object, code: int 
         (["plan", "--tokenizer.vocab_size", "10"], "tokenizer.vocab_size is 10"),
         (["sing"], "invalid choice: 'sing'"),
         ([], "required: VERB"),
-        (["generate", "nowhere", "x"], "nowhere is not a folder"),
+        (["generate", "nowhere", "x"], "There is no model 'nowhere'; 'smollm2', a .gguf file"),
         (["report", "nowhere"], "nowhere is not a run directory"),
         (["forecast", "nowhere"], "nowhere is not a run directory"),
         (["run", "--resume", "nowhere"], "nowhere is not a run directory"),

@@ -127,7 +127,7 @@ def test_coordinate_check() -> None:
 
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"model_type": "gpt2"}, "model_type is 'gpt2'"), ({"attention_bias": True}, "biases"),
+    [({"model_type": "gpt2"}, "model_type is 'gpt2'"), ({"hidden_act": "gelu"}, "hidden_act is 'gelu'; 'silu' is read"),
      ({"rope_scaling": {"rope_type": "yarn"}}, "yarn"), ({"hidden_size": None}, "hidden_size")],
 )  # fmt: skip
 def test_configs_that_are_not_ours_are_refused(change: dict, words: str) -> None:

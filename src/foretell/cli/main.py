@@ -148,7 +148,8 @@ def build_parser() -> argparse.ArgumentParser:
     watch.add_argument("--json", action="store_true", help="print one JSON object for each piece of news")
 
     generate = verbs.add_parser("generate", help="continue a text with a trained model, streaming")
-    generate.add_argument("model", help="a run directory, or a Llama or Qwen3 directory with tokenizer.json")
+    generate.add_argument("model", help="a run directory, smollm2 (embedded), a .gguf file, a Hugging Face "
+                          "or Meta directory, or a hub name")  # fmt: skip
     generate.add_argument("prompt", nargs="?", help="text to continue; read from standard input when left out")
     generate.add_argument("--tokens", type=int, default=200, help="at most so many (default 200)")
     generate.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default 0.8)")

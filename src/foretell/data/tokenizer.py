@@ -1,4 +1,6 @@
-"""Byte-level BPE through ``tokenizers``: digits apart and ByteLevel as SmolLM does it, so that GGUF tools know it."""
+"""Text to ids through ``tokenizers``, and byte-level BPE trained: digits apart and ByteLevel as SmolLM does it, so that
+GGUF tools know it.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +25,15 @@ CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
+
+
+SPACE = "\u2581"  # by which sentencepiece writes a space
+NAMED = ("bos_token", "eos_token", "pad_token", "unk_token")
+
+
+def _content(token: Any) -> str | None:
+    """The text of a token in ``tokenizer_config.json``, which is a string or an object."""
+    return token.get("content") if isinstance(token, dict) else token
 
 
 def byte_characters() -> list[str]:
@@ -88,10 +99,11 @@ class Tokenizer:
             raise UserError(f"{path} is not a tokenizer.json of the tokenizers library ({error}).") from error
         beside = path.with_name("tokenizer_config.json")
         settings = read_json(beside) if beside.exists() else None
-        stated = (settings or {}).get("eos_token")
-        end_of_text = stated.get("content") if isinstance(stated, dict) else stated
+        template = path.with_name("chat_template.jinja")
+        if template.exists():
+            settings = {**(settings or {}), "chat_template": template.read_text(encoding="utf-8")}
         try:
-            return cls(backend, settings, end_of_text)
+            return cls(backend, settings, _content((settings or {}).get("eos_token")))
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 
@@ -129,8 +141,7 @@ class Tokenizer:
         write_atomic(folder / "tokenizer.json", self._backend.to_str(pretty=True))
         settings = self._settings or self._default_settings()
         write_json(folder / "tokenizer_config.json", settings)
-        kinds = ("bos_token", "eos_token", "pad_token", "unk_token")
-        named = {kind: settings[kind] for kind in kinds if settings.get(kind) is not None}
+        named = {kind: settings[kind] for kind in NAMED if settings.get(kind) is not None}
         write_json(folder / "special_tokens_map.json", named)
 
     def _default_settings(self) -> dict[str, Any]:
@@ -160,6 +171,41 @@ class Tokenizer:
         """The content of ``tokenizer.json``."""
         return str(self._backend.to_str())
 
+    @cached_property
+    def special_tokens(self) -> dict[str, tokenizers.AddedToken]:
+        """The tokens that text never yields, by their text."""
+        added = self._backend.get_added_tokens_decoder()
+        return {token.content: token for token in added.values() if token.special}
+
+    @property
+    def named_tokens(self) -> dict[str, str]:
+        """Texts of ``bos_token``, ``eos_token``, ``pad_token`` and ``unk_token``, as far as there are any."""
+        settings = self._settings or self._default_settings()
+        return {kind: text for kind in NAMED if (text := _content(settings.get(kind))) is not None}
+
+    @property
+    def chat_template(self) -> str | None:
+        """The Jinja source of the chat template; of several, the one named ``default``."""
+        found = (self._settings or self._default_settings()).get("chat_template")
+        if isinstance(found, list):
+            found = {entry["name"]: entry["template"] for entry in found}.get("default")
+        return found
+
+    @cached_property
+    def start_ids(self) -> tuple[int, ...]:
+        """What comes before a plain text, as in training: the tokens that the tokenizer's own post-processor or its
+        settings put there, or the end-of-text token where it is the beginning-of-text token too, as it stood between
+        documents then.
+        """
+        stated = tuple(self._backend.encode("", add_special_tokens=True).ids)
+        if stated and stated[-1] == self.end_of_text_id and len(stated) > 1:
+            stated = stated[:-1]  # a post-processor that ends texts too
+        begin = self.named_tokens.get("bos_token")
+        wanted = (self._settings or {}).get("add_bos_token", begin == self.end_of_text)
+        if stated or begin is None or not wanted:
+            return stated
+        return (self.special_token_id(begin),)
+
     def special_token_id(self, token: str) -> int:
         """Id of a special token such as ``<|im_start|>``.
 
@@ -179,6 +225,19 @@ class Tokenizer:
         """Ids of several texts, encoded side by side."""
         return [encoding.ids for encoding in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
 
+    def encode_with_offsets(self, text: str, special: bool) -> tuple[list[int], list[int]]:
+        """Ids, and for each the character of ``text`` after its last; ``special`` tokens in it become themselves.
+
+        Only for text that a chat template wrote: see :mod:`foretell.data.chat`.
+        """
+        backend = self._backend_with_special if special else self._backend
+        encoding = backend.encode(text, add_special_tokens=False)
+        return list(encoding.ids), [end for _, end in encoding.offsets]
+
+    @cached_property
+    def _backend_with_special(self) -> tokenizers.Tokenizer:
+        return tokenizers.Tokenizer.from_str(self.to_json())  # encode_special_tokens is off in a new one
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of ids; special tokens are left out, and bytes that are not UTF-8 become U+FFFD."""
         return str(self._backend.decode(list(ids), skip_special_tokens=True))
@@ -187,7 +246,7 @@ class Tokenizer:
         """Ids of any bytes: UTF-8 is encoded as text, every other byte as the token of that byte.
 
         Raises:
-            UserError: where the tokenizer is not byte-level.
+            UserError: where the tokenizer has no token for some bytes.
         """
         tokens = self._byte_ids
         ids: list[int] = []
@@ -202,18 +261,25 @@ class Tokenizer:
         return ids
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """The bytes that ids stand for; special tokens are left out.
+        """The bytes that ids stand for, also of a part of a text; special tokens are left out, and ids without an entry
+        (rows that pad a model's table) stand for nothing. A sentencepiece tokenizer's text begins with a space.
 
         Raises:
-            UserError: where the tokenizer is not byte-level.
+            UserError: where the tokenizer is neither byte-level nor sentencepiece's.
         """
         pieces = self._pieces
-        return b"".join(pieces[number] for number in ids)
+        return b"".join(pieces.get(number, b"") for number in ids)
+
+    @cached_property
+    def _byte_names(self) -> list[str]:
+        """The token of each byte 0 to 255: ByteLevel's character, or sentencepiece's ``<0x0A>``."""
+        falls_back = getattr(self._backend.model, "byte_fallback", False)
+        return [f"<0x{byte:02X}>" for byte in range(256)] if falls_back else byte_characters()
 
     @cached_property
     def _byte_ids(self) -> list[int]:
         vocabulary = self._backend.get_vocab()
-        found = [vocabulary[character] for character in byte_characters() if character in vocabulary]
+        found = [vocabulary[name] for name in self._byte_names if name in vocabulary]
         if len(found) < 256:
             raise UserError("This tokenizer is not byte-level: it has no token for some bytes.")
         return found
@@ -221,14 +287,19 @@ class Tokenizer:
     @cached_property
     def _pieces(self) -> dict[int, bytes]:
         """Bytes of each id."""
-        byte_of = dict(zip(byte_characters(), range(len(self._byte_ids)), strict=True))
+        byte_of = {name: byte for byte, name in enumerate(self._byte_names)}
         added = self._backend.get_added_tokens_decoder()
+        by_letter = len(self._byte_names[0]) == 1
         pieces: dict[int, bytes] = {}
         for token, number in self._backend.get_vocab().items():
             if number in added:
                 pieces[number] = b"" if added[number].special else added[number].content.encode()
-            else:
+            elif by_letter:
+                if any(character not in byte_of for character in token):
+                    raise UserError(f"This tokenizer is not byte-level: its token {token!r} stands for no bytes.")
                 pieces[number] = bytes(byte_of[character] for character in token)
+            else:
+                pieces[number] = bytes([byte_of[token]]) if token in byte_of else token.replace(SPACE, " ").encode()
         return pieces
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -32,9 +32,9 @@ def generate_ids(
     temperature: float = 0.8,
     top_p: float = 0.95,
     seed: int = 0,
-    stop: int | None = None,
+    stops: Collection[int] = (),
 ) -> Iterator[int]:
-    """Yield up to ``tokens`` new ids after ``prompt``, ending before ``stop``.
+    """Yield up to ``tokens`` new ids after ``prompt``, ending before one of ``stops``.
 
     The window is the model's context; when it is full, the last half of the text is read again and generation goes on.
 
@@ -52,28 +52,44 @@ def generate_ids(
     device = model.embedding.weight.device
     text = list(prompt)
     unread = text[-(model.config.context - 1) :]
-    cache = KeyValueCache.empty(model.config, 1, device, model.embedding.weight.dtype)
+    # Room for what will be read; a model's whole context may be many gigabytes.
+    room = model.config.model_copy(update={"context": min(model.config.context, len(text) + tokens)})
+    cache = KeyValueCache.empty(room, 1, device, model.embedding.weight.dtype)
     for _ in range(tokens):
         if cache.length + len(unread) > model.config.context:
             unread = text[-(model.config.context // 2) :]
             cache.length = 0
         logits = model(torch.tensor([unread], device=device), cache)[0, -1].cpu()
         token = sample(logits, temperature, top_p, generator)
-        if token == stop:
+        if token in stops:
             return
         text.append(token)
         unread = [token]
         yield token
 
 
-def generate_text(model: Decoder, tokenizer: Tokenizer, prompt: str, **options: float | int) -> Iterator[str]:
+def generate_text(
+    model: Decoder,
+    tokenizer: Tokenizer,
+    prompt: str,
+    *,
+    tokens: int,
+    temperature: float = 0.8,
+    top_p: float = 0.95,
+    seed: int = 0,
+    start_ids: Sequence[int] | None = None,
+    stops: Collection[int] | None = None,
+) -> Iterator[str]:
     """Stream the continuation of ``prompt`` as text; bytes of a character that is not complete yet are held back.
 
-    Options are those of :func:`generate_ids`.
+    ``start_ids`` precede the prompt and ``stops`` end the text, each the end-of-text token where left out. The rest is
+    as in :func:`generate_ids`.
     """
-    ids = [tokenizer.end_of_text_id, *tokenizer.encode(prompt)]
+    end = (tokenizer.end_of_text_id,)
+    ids = [*(end if start_ids is None else start_ids), *tokenizer.encode(prompt)]
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    for token in generate_ids(model, ids, stop=tokenizer.end_of_text_id, **options):  # type: ignore[arg-type]
+    stops = end if stops is None else stops
+    for token in generate_ids(model, ids, tokens=tokens, temperature=temperature, top_p=top_p, seed=seed, stops=stops):
         piece = decoder.decode(tokenizer.decode_bytes([token]))
         if piece:
             yield piece

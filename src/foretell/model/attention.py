@@ -62,8 +62,20 @@ class BlockwiseCausalAttention(torch.autograd.Function):
         return torch.cat(queries[::-1], dim=1), keys, values
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """Causal attention of [B, H, T, E] queries, keys and values to [B, H, T, E], by what is fastest here."""
+def causal_mask(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
+    """Which keys each query sees, bool [queries, keys]; the last query stands at the last key's position."""
+    mask = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+    return mask if window is None else mask.triu(keys - queries - window + 1)
+
+
+def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None) -> Tensor:
+    """Causal attention of [B, H, T, E] queries, keys and values to [B, H, T, E], by what is fastest here.
+
+    With a ``window`` a position sees itself and ``window - 1`` before it.
+    """
+    if window is not None and window < query.shape[2]:
+        mask = causal_mask(query.shape[2], key.shape[2], window, query.device)
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     trains = torch.is_grad_enabled() and query.requires_grad and 1 < query.shape[2] <= LONGEST
     exact = query.dtype == key.dtype == value.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     if trains and exact and query.device.type == "cpu":

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foretell.model.attention import causal_attention
+from foretell.model.attention import causal_attention, causal_mask
 from foretell.model.config import ModelConfig, count_parameters
 from foretell.model.parametrization import Parametrization
 from foretell.model.primitives import LinearCrossEntropy, RMSNorm, SwiGLU, rotary_angles, rotate
+from foretell.model.quantised import QuantisedLinear, QuantisedMatrix
 
 
 class Cache(Protocol):
@@ -24,8 +25,14 @@ class Cache(Protocol):
     def positions(self, length: int) -> slice | Tensor:
         """Positions of the next ``length`` tokens, as an index into the rotary table."""
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, angles: Tensor, scale: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, angles: Tensor, scale: float,
+        window: int | None = None,
+    ) -> Tensor:  # fmt: skip
         """Keep [B, T, K, E] keys and values and attend to all there are; queries and keys come before their rotation.
+
+        With a ``window`` each query sees its own position and ``window - 1`` before it; it is given only where the
+        model has one.
 
         Returns:
             [B, T, H, E].
@@ -54,19 +61,24 @@ class KeyValueCache:
         """Those after the last."""
         return slice(self.length, self.length + length)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, angles: Tensor, scale: float) -> Tensor:
+    def attend(
+        self, layer: int, query: Tensor, key: Tensor, value: Tensor, angles: Tensor, scale: float,
+        window: int | None = None,
+    ) -> Tensor:  # fmt: skip
         """See :meth:`Cache.attend`."""
         length = query.shape[1]
         seen = self.length + length
         self.keys[layer][:, :, self.length : seen] = rotate(key, angles).transpose(1, 2)
         self.values[layer][:, :, self.length : seen] = value.transpose(1, 2)
         query = rotate(query, angles).transpose(1, 2)
-        key, value = shared_by_queries(self.keys[layer][:, :, :seen], self.values[layer][:, :, :seen], query.shape[1])
+        first = 0 if window is None else max(0, seen - length - window + 1)  # what no query sees is left out
+        read = slice(first, seen)
+        key, value = shared_by_queries(self.keys[layer][:, :, read], self.values[layer][:, :, read], query.shape[1])
         if self.length and length > 1:
-            mask = torch.ones(length, seen, dtype=torch.bool, device=query.device).tril(self.length)
+            mask = causal_mask(length, seen - first, window, query.device)
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
         else:
-            mixed = causal_attention(query, key, value, scale)
+            mixed = causal_attention(query, key, value, scale, window)
         return mixed.transpose(1, 2)
 
     def advance(self, length: int) -> None:
@@ -85,12 +97,13 @@ def shared_by_queries(key: Tensor, value: Tensor, heads: int) -> tuple[Tensor, T
 class Attention(nn.Module):
     """Causal self-attention with rotary positions and grouped queries."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, window: int | None = None) -> None:
         super().__init__()
         self.config = config
+        self.window = window
         queries = config.heads * config.head_dim
-        self.qkv = nn.Linear(config.width, queries + 2 * config.kv_heads * config.head_dim, bias=False)
-        self.output = nn.Linear(queries, config.width, bias=False)
+        self.qkv = nn.Linear(config.width, queries + 2 * config.kv_heads * config.head_dim, bias=config.qkv_bias)
+        self.output = nn.Linear(queries, config.width, bias=config.output_bias)
         if config.qk_norm:
             self.query_norm = RMSNorm(config.head_dim, config.norm_eps)
             self.key_norm = RMSNorm(config.head_dim, config.norm_eps)
@@ -106,7 +119,9 @@ class Attention(nn.Module):
             query, key, value = heads.split((config.heads, config.kv_heads, config.kv_heads), dim=2)
             if config.qk_norm:
                 query, key = self.query_norm(query), self.key_norm(key)
-            return self.output(cache.attend(layer, query, key, value, angles, self.scale).reshape(rows, length, -1))
+            windowed = {} if self.window is None else {"window": self.window}
+            mixed = cache.attend(layer, query, key, value, angles, self.scale, **windowed)
+            return self.output(mixed.reshape(rows, length, -1))
         if config.qk_norm:
             query = rotate(self.query_norm(heads[:, :, : config.heads]), angles)
             key = rotate(self.key_norm(heads[:, :, config.heads : rotated]), angles)
@@ -114,19 +129,19 @@ class Attention(nn.Module):
             query, key = rotate(heads[:, :, :rotated], angles).split((config.heads, config.kv_heads), dim=2)
         query, key, value = (part.transpose(1, 2) for part in (query, key, heads[:, :, rotated:]))
         key, value = shared_by_queries(key, value, config.heads)
-        mixed = causal_attention(query, key, value, self.scale)
+        mixed = causal_attention(query, key, value, self.scale, self.window)
         return self.output(mixed.transpose(1, 2).reshape(rows, length, -1))
 
 
 class Block(nn.Module):
     """Pre-norm block: x + attention(norm x), then x + feed_forward(norm x)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, layer: int = 0) -> None:
         super().__init__()
         self.attention_norm = RMSNorm(config.width, config.norm_eps)
-        self.attention = Attention(config)
+        self.attention = Attention(config, config.window_of(layer))
         self.feed_forward_norm = RMSNorm(config.width, config.norm_eps)
-        self.feed_forward = SwiGLU(config.width, config.ffn_width)
+        self.feed_forward = SwiGLU(config.width, config.ffn_width, config.mlp_bias)
 
     def forward(self, x: Tensor, angles: Tensor, cache: Cache | None = None, layer: int = 0) -> Tensor:
         """[B, T, D] to [B, T, D]."""
@@ -134,26 +149,39 @@ class Block(nn.Module):
         return x + self.feed_forward(self.feed_forward_norm(x))
 
 
+def angles_of(config: ModelConfig) -> Tensor:
+    """The rotary table of a shape: see :func:`rotary_angles`."""
+    return rotary_angles(config.context, config.head_dim, config.rope_theta, config.rotary_scaling)
+
+
 class Decoder(nn.Module):
-    """Token ids to logits over the next token."""
+    """Token ids to logits over the next token.
+
+    ``head_matrix`` is the head's packed weights where it was read from a quantised file, for those who multiply by it
+    without unpacking; ``head_weight`` has the same values.
+    """
 
     angles: Tensor
+    head_matrix: QuantisedMatrix | None
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.embedding = nn.Embedding(config.vocab_size, config.width)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.norm = RMSNorm(config.width, config.norm_eps)
         if not config.tied:
-            self.head = nn.Linear(config.width, config.vocab_size, bias=False)
+            self.head: nn.Linear | QuantisedLinear = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.head_matrix = None
         self.output_scale = Parametrization(config).output_scale
-        self.register_buffer("angles", rotary_angles(config.context, config.head_dim, config.rope_theta), False)
+        self.register_buffer("angles", angles_of(config), False)
 
     @property
     def head_weight(self) -> Tensor:
-        """[V, D]: the head's own weights, or the embedding's where they are tied."""
-        return self.embedding.weight if self.config.tied else self.head.weight
+        """[V, D]: the head's own weights, unpacked where they are packed, or the embedding's where they are tied."""
+        if self.config.tied:
+            return self.embedding.weight
+        return self.head.matrix.dequantised() if isinstance(self.head, QuantisedLinear) else self.head.weight
 
     def hidden(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
         """[B, T] ids to [B, T, D] normalised states; with a cache, ids continue what it holds."""
@@ -190,6 +218,6 @@ def build_decoder(config: ModelConfig, seed: int = 0, device: torch.device | str
     if torch.device(device).type == "meta":
         return model
     model = model.to_empty(device=device)
-    model.angles = rotary_angles(config.context, config.head_dim, config.rope_theta).to(device)
+    model.angles = angles_of(config).to(device)
     Parametrization(config).initialise(model, seed)
     return model

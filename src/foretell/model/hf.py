@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import save
 from torch import Tensor
 
 from foretell.core.errors import UserError
 from foretell.core.files import read_json, write_atomic
+from foretell.model.assemble import Weight, as_float, assembled
 from foretell.model.config import ModelConfig
-from foretell.model.decoder import Decoder, build_decoder
+from foretell.model.decoder import Decoder
+from foretell.model.hf_config import biases_of, config_from_hf, config_to_hf
 from foretell.model.parametrization import Parametrization
+from foretell.model.quantised import QuantisedLinear
+from foretell.model.weight_files import Taker, read_weights
+
+__all__ = ["config_from_hf", "config_to_hf", "load_hf", "save_hf", "state_from_hf", "state_to_hf"]
 
 # Ours -> theirs; qkv is one matrix here and three there.
 _TOP = {
@@ -40,139 +46,101 @@ _QK_NORM = {
     "attention.query_norm.weight": "self_attn.q_norm.weight",
     "attention.key_norm.weight": "self_attn.k_norm.weight",
 }
-_QKV = ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight")
+_OUTPUT_BIAS = {"attention.output.bias": "self_attn.o_proj.bias"}
+_MLP_BIAS = {f"feed_forward.{part}.bias": f"mlp.{part}_proj.bias" for part in ("gate", "up", "down")}
+_QKV = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
-def _block_names(config: ModelConfig) -> dict[str, str]:
-    return _BLOCK | (_QK_NORM if config.qk_norm else {})
+def _block_names(qk_norm: bool, output_bias: bool, mlp_bias: bool) -> dict[str, str]:
+    return (
+        _BLOCK | (_QK_NORM if qk_norm else {}) | (_OUTPUT_BIAS if output_bias else {}) | (_MLP_BIAS if mlp_bias else {})
+    )
 
 
-def config_to_hf(config: ModelConfig) -> dict[str, Any]:
-    """The ``config.json`` of the architecture that this shape is."""
-    return {
-        "architectures": ["Qwen3ForCausalLM" if config.qk_norm else "LlamaForCausalLM"],
-        "model_type": "qwen3" if config.qk_norm else "llama",
-        "vocab_size": config.vocab_size,
-        "hidden_size": config.width,
-        "num_hidden_layers": config.depth,
-        "num_attention_heads": config.heads,
-        "num_key_value_heads": config.kv_heads,
-        "head_dim": config.head_dim,
-        "intermediate_size": config.ffn_width,
-        "max_position_embeddings": config.context,
-        "rope_theta": config.rope_theta,
-        "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
-        "rms_norm_eps": config.norm_eps,
-        "tie_word_embeddings": config.tied,
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "mlp_bias": False,
-        "attention_dropout": 0.0,
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-        "torch_dtype": "float32",
-        "use_cache": True,
-    }
-
-
-def config_from_hf(values: dict[str, Any], source: str = "config.json") -> ModelConfig:
-    """The shape that a Llama or Qwen3 ``config.json`` describes.
-
-    Raises:
-        UserError: for another architecture, rope scaling, biases or another activation, named.
-    """
-    kind = values.get("model_type")
-    if kind not in ("llama", "qwen3"):
-        raise UserError(f"{source}: model_type is {kind!r}; 'llama' and 'qwen3' are read.")
-    rope = values.get("rope_parameters") or values.get("rope_scaling") or {}
-    if rope.get("rope_type", rope.get("type", "default")) != "default":
-        raise UserError(f"{source}: rope_type is {rope.get('rope_type', rope.get('type'))!r}; only 'default' is read.")
-    if values.get("attention_bias") or values.get("mlp_bias") or values.get("hidden_act", "silu") != "silu":
-        raise UserError(f"{source}: biases or an activation other than 'silu' are not part of this decoder.")
-    try:
-        heads = values["num_attention_heads"]
-        return ModelConfig(
-            vocab_size=values["vocab_size"],
-            width=values["hidden_size"],
-            depth=values["num_hidden_layers"],
-            heads=heads,
-            kv_heads=values.get("num_key_value_heads") or heads,
-            head_dim=values.get("head_dim") or values["hidden_size"] // heads,
-            ffn_width=values["intermediate_size"],
-            context=values.get("max_position_embeddings", 2048),
-            rope_theta=values.get("rope_theta") or rope.get("rope_theta", 10_000.0),
-            norm_eps=values.get("rms_norm_eps", 1e-6),
-            qk_norm=kind == "qwen3",
-            tied=values.get("tie_word_embeddings", False),
-        )
-    except KeyError as error:
-        raise UserError(f"{source}: the key {error} is missing.") from error
+def float_state(model: Decoder) -> dict[str, Tensor]:
+    """The decoder's weights by name, float32 copies on the CPU; packed matrices are unpacked."""
+    packed = {name: part for name, part in model.named_modules() if isinstance(part, QuantisedLinear)}
+    state = {f"{name}.weight": as_float(part.matrix).cpu() for name, part in packed.items()}
+    state |= {f"{name}.bias": part.bias.cpu().clone() for name, part in packed.items() if part.bias is not None}
+    floats = {name: parameter.detach().cpu().float() for name, parameter in model.named_parameters()}
+    return state | {name: tensor.clone() for name, tensor in floats.items()}
 
 
 def state_to_hf(model: Decoder) -> dict[str, Tensor]:
     """The weights under their Hugging Face names, muP multipliers folded in; equal logits, standard formulas."""
-    config = model.config
+    config, biases = model.config, biases_of(model.config)
     parametrization = Parametrization(config)
     query_factor = parametrization.attention_scale * math.sqrt(config.head_dim)
-    state = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
+    state = float_state(model)
     state["norm.weight"] *= parametrization.output_scale
     out = {theirs: state[ours] for ours, theirs in _TOP.items() if ours in state}
     key = config.kv_heads * config.head_dim
+    outputs = {"feed_forward.gate.bias": config.ffn_width, "feed_forward.up.bias": config.ffn_width}
     for layer in range(config.depth):
-        for ours, theirs in _block_names(config).items():
-            out[f"model.layers.{layer}.{theirs}"] = state[f"blocks.{layer}.{ours}"]
-        parts = state[f"blocks.{layer}.attention.qkv.weight"].split((config.heads * config.head_dim, key, key))
-        for theirs, part in zip(_QKV, parts, strict=True):
-            out[f"model.layers.{layer}.{theirs}"] = part.contiguous().clone()
-        scaled = "self_attn.q_norm.weight" if config.qk_norm else "self_attn.q_proj.weight"
-        out[f"model.layers.{layer}.{scaled}"] *= query_factor
+        for ours, theirs in _block_names(config.qk_norm, biases.output, biases.mlp).items():
+            # A bias that the architecture has and the shape has not is zero.
+            tensor = state.get(f"blocks.{layer}.{ours}")
+            out[f"model.layers.{layer}.{theirs}"] = (
+                torch.zeros(outputs.get(ours, config.width)) if tensor is None else tensor
+            )
+        for kind in ("weight", "bias") if biases.qkv else ("weight",):
+            joined = state.get(f"blocks.{layer}.attention.qkv.{kind}")
+            joined = torch.zeros(config.heads * config.head_dim + 2 * key) if joined is None else joined
+            for theirs, part in zip(_QKV, joined.split((config.heads * config.head_dim, key, key)), strict=True):
+                out[f"model.layers.{layer}.{theirs}.{kind}"] = part.contiguous().clone()
+        for name in ("q_norm.weight",) if config.qk_norm else ("q_proj.weight", "q_proj.bias"):
+            if f"model.layers.{layer}.self_attn.{name}" in out:
+                out[f"model.layers.{layer}.self_attn.{name}"] *= query_factor
     return out
 
 
-def state_from_hf(config: ModelConfig, state: dict[str, Tensor], source: str) -> dict[str, Tensor]:
+def state_from_hf(config: ModelConfig, state: dict[str, Tensor], source: str) -> dict[str, Weight]:
     """The inverse of :func:`state_to_hf` for a model in the standard parametrization.
 
     Raises:
-        UserError: naming the first tensor that is missing.
+        UserError: naming a tensor that is missing, left over, or of a type that is not read.
     """
-
-    def take(name: str) -> Tensor:
-        if name not in state:
-            raise UserError(f"{source}: the tensor {name} is missing.")
-        return state[name].float()
-
-    ours = {mine: take(theirs) for mine, theirs in _TOP.items() if not (config.tied and mine == "head.weight")}
+    taker = Taker(state, source)
+    ours: dict[str, Weight] = {
+        mine: taker.take(theirs) for mine, theirs in _TOP.items() if not (config.tied and mine == "head.weight")
+    }
     for layer in range(config.depth):
-        for mine, theirs in _block_names(config).items():
-            ours[f"blocks.{layer}.{mine}"] = take(f"model.layers.{layer}.{theirs}")
-        parts = [take(f"model.layers.{layer}.{theirs}") for theirs in _QKV]
-        ours[f"blocks.{layer}.attention.qkv.weight"] = torch.cat(parts)
+        prefix = f"model.layers.{layer}"
+        for mine, theirs in _block_names(config.qk_norm, config.output_bias, config.mlp_bias).items():
+            ours[f"blocks.{layer}.{mine}"] = taker.take(f"{prefix}.{theirs}")
+        for kind in ("weight", "bias") if config.qkv_bias else ("weight",):
+            parts = [taker.take(f"{prefix}.{theirs}.{kind}") for theirs in _QKV]
+            ours[f"blocks.{layer}.attention.qkv.{kind}"] = torch.cat(parts)
+    # Old checkpoints store the rotary table; some that are tied store the table twice.
+    taker.finish(("rotary_emb.inv_freq", *([_TOP["head.weight"]] if config.tied else [])))
     return ours
 
 
-def save_hf(model: Decoder, folder: Path) -> None:
-    """Write ``config.json`` and ``model.safetensors``; the tokenizer's files are written by the tokenizer."""
-    write_atomic(folder / "config.json", json.dumps(config_to_hf(model.config), indent=2) + "\n")
+def save_hf(model: Decoder, folder: Path, special_ids: Mapping[str, Any] | None = None) -> None:
+    """Write ``config.json`` and ``model.safetensors``; the tokenizer's files are written by the tokenizer.
+
+    ``special_ids`` are keys of ``config.json`` such as ``eos_token_id``, which is 0 in tokenizers trained here.
+
+    Raises:
+        UserError: for a combination of options that no architecture of transformers has, or a full disk.
+    """
+    values = config_to_hf(model.config) | dict(special_ids or {})
+    write_atomic(folder / "config.json", json.dumps(values, indent=2) + "\n")
     write_atomic(folder / "model.safetensors", save(state_to_hf(model), metadata={"format": "pt"}))
 
 
-def load_hf(folder: Path, device: torch.device | str = "cpu") -> Decoder:
-    """Read a Llama or Qwen3 directory with one weight file.
+def load_hf(folder: Path, device: torch.device | str = "cpu", context: int | None = None) -> Decoder:
+    """Read a Llama, Mistral, Qwen2 or Qwen3 directory; ``context`` replaces a longer one.
 
     Raises:
-        UserError: for a missing or damaged file, another architecture, or a missing tensor.
+        UserError: for a missing or damaged file, another architecture, or a tensor that is missing, left over, or of
+            another shape than ``config.json`` says.
     """
-    config = config_from_hf(read_json(folder / "config.json"), str(folder / "config.json"))
-    path = folder / "model.safetensors"
-    try:
-        state = load_file(path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing.") from error
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path} is not readable as safetensors ({error}).") from error
-    model = build_decoder(config, device=device)
-    try:
-        model.load_state_dict(state_from_hf(config, state, str(path)))
-    except RuntimeError as error:
-        raise UserError(f"{path} does not fit its config.json: {str(error).splitlines()[-1].strip()}") from error
-    return model.eval()
+    values = read_json(folder / "config.json")
+    if not isinstance(values, dict):
+        raise UserError(f"{folder / 'config.json'} holds a {type(values).__name__}; an object is expected.")
+    config = config_from_hf(values, str(folder / "config.json"))
+    if context is not None and context < config.context:
+        config = config.model_copy(update={"context": context})
+    weights = state_from_hf(config, read_weights(folder), str(folder))
+    return assembled(config, weights, str(folder)).to(device)

@@ -10,6 +10,7 @@ token embedding    1                      base                     1
 hidden matrices    1 / sqrt(fan-in)       base / r                 1
 head               0                      base                     1 / r
 norm gains         (ones)                 base                     1
+biases             (zeros)                base                     1
 attention logits                                                   sqrt(E0) / E
 =================  =====================  =======================  ==========
 
@@ -83,7 +84,7 @@ class Parametrization:
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in model.named_parameters():
             if parameter.ndim == 1:
-                parameter.fill_(1.0)
+                parameter.fill_(0.0 if name.endswith("bias") else 1.0)
             else:
                 values = torch.empty(parameter.shape).normal_(generator=generator)
                 parameter.copy_(values * self.initial_std(name, parameter))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from foretell.model.config import RotaryScaling
 
 IGNORED = -100  # label of a position that predicts nothing
 
@@ -27,24 +30,41 @@ class RMSNorm(nn.Module):
 class SwiGLU(nn.Module):
     """Gated feed-forward layer: down(silu(gate x) * up x) (Shazeer 2020)."""
 
-    def __init__(self, width: int, ffn_width: int) -> None:
+    def __init__(self, width: int, ffn_width: int, bias: bool = False) -> None:
         super().__init__()
-        self.gate = nn.Linear(width, ffn_width, bias=False)
-        self.up = nn.Linear(width, ffn_width, bias=False)
-        self.down = nn.Linear(ffn_width, width, bias=False)
+        self.gate = nn.Linear(width, ffn_width, bias=bias)
+        self.up = nn.Linear(width, ffn_width, bias=bias)
+        self.down = nn.Linear(ffn_width, width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., D]."""
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
-def rotary_angles(context: int, head_dim: int, theta: float) -> Tensor:
+def rotary_factors(frequencies: Tensor, scaling: RotaryScaling) -> Tensor:
+    """What each of the [E/2] frequencies is divided by, 1 to ``scaling.factor``; see :class:`RotaryScaling`."""
+    if scaling.kind == "linear":
+        return torch.full_like(frequencies, scaling.factor)
+    turns = scaling.original_context * frequencies / (2 * math.pi)
+    low, high = scaling.low_frequency_factor, scaling.high_frequency_factor
+    kept = ((turns - low) / (high - low)).clamp(0, 1)
+    return 1 / (kept + (1 - kept) / scaling.factor)
+
+
+def rotary_frequencies(head_dim: int, theta: float) -> Tensor:
+    """Radians a position of the E/2 pairs, float64 (Su et al. 2021)."""
+    return theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+
+
+def rotary_angles(context: int, head_dim: int, theta: float, scaling: RotaryScaling | None = None) -> Tensor:
     """Cosines and sines of rotary positions (Su et al. 2021).
 
     Returns:
         [2, T, 1, E/2] float32: cosines first, sines second; broadcasts over heads.
     """
-    frequencies = theta ** (-torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim)
+    frequencies = rotary_frequencies(head_dim, theta)
+    if scaling is not None:
+        frequencies = frequencies / rotary_factors(frequencies, scaling)
     angles = torch.outer(torch.arange(context, dtype=torch.float64), frequencies)
     return torch.stack((angles.cos(), angles.sin())).unsqueeze(2).float()
 

@@ -280,9 +280,9 @@ class Pipeline:
         prompts = list(config.prompts) or self.heldout_openings(config.count)
         tokenizer = Tokenizer.from_file(self.path("tokenizer", "tokenizer.json"))
         model = load_hf(self.path("model"))
-        options = {"tokens": config.tokens, "temperature": config.temperature}
         write_json(self.path("samples.json"), [
-            {"prompt": prompt, "text": "".join(generate_text(model, tokenizer, prompt, seed=index, **options)),
+            {"prompt": prompt, "text": "".join(generate_text(model, tokenizer, prompt, tokens=config.tokens,
+                                                             temperature=config.temperature, seed=index)),
              "temperature": config.temperature, "seed": index}
             for index, prompt in enumerate(prompts)
         ])  # fmt: skip

