@@ -10,7 +10,7 @@ LAYERS = {
     "data": 1, "model": 1, "laws": 1,
     "train": 2, "infer": 2,
     "ladder": 4,
-    "report": 5,
+    "report": 5, "serve": 5,
     "recipes": 6, "cli": 6,
 }  # fmt: skip
 STRANGERS = {"data", "model", "laws"}

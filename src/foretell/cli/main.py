@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import foretell
-from foretell.cli import plan_arguments
+from foretell.cli import plan_arguments, serve_arguments
 from foretell.core.errors import UserError
 from foretell.core.progress import say
 
@@ -22,6 +22,8 @@ EPILOG = """\
   foretell run --target.flops 5e13        any setting of a recipe by its dotted name
   foretell plan                           the same recipe's plan and price, nothing spent
   foretell generate runs/laptop "import " text from the trained model
+  foretell serve                          an OpenAI-compatible API and a chat page, with a real small model
+  foretell chat                           the same model in the terminal
 """
 RECIPE_EPILOG = """\
 Any setting of the recipe can be given by its dotted name; foretell settings lists them all:
@@ -53,7 +55,8 @@ The forecast is a registration, or what foretell forecast --json printed. Exit c
 """
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "watch": "watch", "generate": "generate", "bench": "bench"}  # fmt: skip
+         "watch": "watch", "generate": "generate", "serve": "serve",
+         "chat": "chat", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -155,6 +158,9 @@ def build_parser() -> argparse.ArgumentParser:
     generate.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default 0.8)")
     generate.add_argument("--top-p", type=float, default=0.95, help="nucleus (default 0.95)")
     generate.add_argument("--seed", type=int, default=0)
+
+    serve_arguments.add_serve(verbs)
+    serve_arguments.add_chat(verbs)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
     bench.add_argument("what", choices=["train"], help="train: tokens/s against transformers' Llama")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -213,7 +213,7 @@ class Engine:
                     updates[number].append(update)
         return [completed(updates[number]) for number in numbers]
 
-    def stream(self, request: Request) -> Iterator[Update]:
+    def stream(self, request: Request) -> Generator[Update, None, None]:
         """The updates of one request as they come.
 
         Raises:

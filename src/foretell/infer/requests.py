@@ -23,6 +23,9 @@ class Grammar(Protocol):
     def accept(self, token: int) -> None:
         """The token has been chosen."""
 
+    def copy(self) -> Grammar:
+        """The same place for another answer."""
+
 
 @dataclass(frozen=True)
 class Request:
