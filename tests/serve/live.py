@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ from foretell.serve.options import ServeOptions
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 from foretell.serve.app import build_app
-from foretell.serve.server import Server
+from foretell.serve.server import Server, listening
 from foretell.serve.service import Service
 from foretell.serve.store import ConversationStore
 
@@ -42,6 +42,14 @@ def small_chat(context: int = 400, template: str | None = CHAT_TEMPLATE) -> Load
     chat = ChatTemplate(template, tokenizer) if template else None
     ends = tuple(sorted({tokenizer.end_of_text_id, tokenizer.special_token_id("<|im_end|>")}))
     return LoadedModel("small", small_model.decoder(), tokenizer, chat, ends, (), context)
+
+
+def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come to be"
+        time.sleep(0.01)
 
 
 @dataclasses.dataclass
@@ -76,10 +84,7 @@ class Live:
             return answer.status, json.loads(text) if kind == "application/json" else text, answer.headers
 
     def wait_until_idle(self, seconds: float = 10.0) -> None:
-        until = time.monotonic() + seconds
-        while self.service.worker.running + self.service.worker.waiting:
-            assert time.monotonic() < until, "the engine is still busy"
-            time.sleep(0.01)
+        until(lambda: self.service.worker.running + self.service.worker.waiting == 0, seconds)
 
 
 @contextlib.contextmanager
@@ -92,8 +97,8 @@ def serving(
     service = Service(model, engine or EngineOptions(memory=2**24), ServeOptions(port=0, **options), adapters)
     log: list[str] = []
     store = ConversationStore(Path(":memory:"))
-    server = Server(build_app(service, store, log.append), service)
-    thread = threading.Thread(target=server.run, daemon=True)
+    server = Server(build_app(service, store, log.append), service, listening(service.options))
+    thread = threading.Thread(target=server.serve_until_stopped, daemon=True)
     thread.start()
     while not server.started:
         assert thread.is_alive()

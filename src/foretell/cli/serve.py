@@ -27,12 +27,12 @@ def serve(arguments: argparse.Namespace) -> int:
     from foretell.infer.loading import load_model
     from foretell.serve.app import build_app
     from foretell.serve.options import ServeOptions
-    from foretell.serve.server import Server, default_database
+    from foretell.serve.server import Server, default_database, listening
     from foretell.serve.service import Service
     from foretell.serve.store import ConversationStore
 
     options = ServeOptions(
-        host=arguments.host, port=_at_least("--port", arguments.port, 0), keys=_keys(arguments.api_key),
+        host=arguments.host, port=_port(arguments.port), keys=_keys(arguments.api_key),
         most_queued=_at_least("--max-queue", arguments.max_queue, 0),
         most_running=_at_least("--max-batch", arguments.max_batch, 1),
         body_bytes=size("--max-body", arguments.max_body),
@@ -42,15 +42,16 @@ def serve(arguments: argparse.Namespace) -> int:
     engine = EngineOptions(memory=size("--cache-memory", arguments.cache_memory), bits=arguments.bits)
     if adapters(arguments.adapter):
         raise UserError("--adapter: the engine of this version takes no adapters.")
+    listener = listening(options)
     store = ConversationStore(Path(arguments.database).expanduser() if arguments.database else default_database())
     model = load_model(arguments.model, context=arguments.max_context)
     service = Service(model, engine, options)
-    server = Server(build_app(service, store), service)
+    server = Server(build_app(service, store), service, listener)
     if not options.loopback and not options.keys:
         say(f"anybody who reaches {options.host} is answered: no --api-key was given", "yellow")
-    say(f"{service.name} at http://{options.host}:{options.port} (chat page), /v1 (OpenAI API), /metrics; Ctrl-C stops")
-    server.run()
-    return 0 if server.started else 2
+    say(f"{service.name} at {server.address} (chat page), /v1 (OpenAI API), /metrics; Ctrl-C stops")
+    server.serve_until_stopped()
+    return 0
 
 
 def size(option: str, text: str) -> int:
@@ -88,6 +89,12 @@ def _keys(given: list[str]) -> tuple[str, ...]:
     """Keys of the options and of the environment, which is not seen in a list of processes."""
     keys = [*given, *os.environ.get("FORETELL_API_KEYS", "").split(",")]
     return tuple(key.strip() for key in keys if key.strip())
+
+
+def _port(value: int) -> int:
+    if not 0 <= value < 2**16:
+        raise UserError(f"--port is {value}; a number from 0 to {2**16 - 1} is accepted.")
+    return value
 
 
 def _at_least(option: str, value: N, least: N) -> N:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import time
 from pathlib import Path
 from types import FrameType
@@ -10,7 +12,9 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from foretell.core.errors import UserError
 from foretell.core.progress import say
+from foretell.serve.options import ServeOptions
 from foretell.serve.service import Service
 
 LINGER = 1.0  # seconds after the last request in which others are still told that the server stops
@@ -22,15 +26,15 @@ class Server(uvicorn.Server):
     Args:
         app: from :func:`foretell.serve.app.build_app`.
         service: that answers.
+        listener: from :func:`listening`; closed at the end.
     """
 
-    def __init__(self, app: ASGIApp, service: Service) -> None:
-        options = service.options
-        super().__init__(
-            uvicorn.Config(app, host=options.host, port=options.port, log_level="warning", access_log=False,
-                           timeout_graceful_shutdown=5, server_header=False, lifespan="on")
-        )  # fmt: skip
-        self._service = service
+    def __init__(self, app: ASGIApp, service: Service, listener: socket.socket) -> None:
+        super().__init__(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=5,
+                                        server_header=False, lifespan="on"))  # fmt: skip
+        host, port = listener.getsockname()[:2]
+        self.address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._service, self._listener = service, listener
         self._until = 0.0
 
     def begin_stop(self) -> None:
@@ -59,11 +63,26 @@ class Server(uvicorn.Server):
                 self.should_exit = True
         return await super().on_tick(counter)
 
-    @property
-    def address(self) -> str:
-        """Where it listens, once started."""
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    def serve_until_stopped(self) -> None:
+        """Answer requests; returns after a stop."""
+        with contextlib.suppress(KeyboardInterrupt):  # of a loop that was interrupted before it ran
+            self.run(sockets=[self._listener])
+
+
+def listening(options: ServeOptions) -> socket.socket:
+    """A socket at the host and port of the options.
+
+    Raises:
+        UserError: where there is no such host here, or the port is taken.
+    """
+    try:
+        found = socket.getaddrinfo(options.host, options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, address = found[0]
+        return socket.create_server((str(address[0]), int(address[1])), family=family, backlog=512)
+    except OSError as error:
+        raise UserError(
+            f"The server cannot listen at {options.host}, port {options.port} ({error.strerror or error})."
+        ) from error
 
 
 def default_database() -> Path:
