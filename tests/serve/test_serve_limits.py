@@ -11,7 +11,7 @@ import threading
 import time
 
 import pytest
-from live import Live, serving
+from live import Live, serving, until
 
 MESSAGES = [{"role": "user", "content": "hello world"}]
 LONG = {"messages": MESSAGES, "logit_bias": {"80": 100}, "max_tokens": 370}  # never ends by itself
@@ -97,6 +97,17 @@ def test_who_goes_away_is_not_computed_for(monkeypatch: pytest.MonkeyPatch, stre
         assert live.service.worker.counts.generated_tokens < 300
         pool = live.service.worker.engine.pool
         assert pool.available == pool.count
+
+
+def test_who_goes_away_while_asking_is_no_error(capsys) -> None:
+    with serving() as live:
+        host, port = live.server.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                           b"Content-Length: 100\r\n\r\n{")  # fmt: skip
+        until(lambda: live.log)
+        assert json.loads(live.log[0])["status"] == 499
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_an_answer_ends_at_its_deadline(monkeypatch: pytest.MonkeyPatch) -> None:

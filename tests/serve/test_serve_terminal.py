@@ -3,8 +3,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -78,11 +76,14 @@ def test_ctrl_c_stops_an_answer_and_not_the_conversation() -> None:
     assert len(terminal.chat.answer("hello")) == 3
 
 
-def test_one_question_by_option_and_by_pipe(small_folder: Path) -> None:
-    command = [sys.executable, "-m", "foretell", "chat", str(small_folder), "--max-tokens", "9", "--seed", "1"]
-    first = subprocess.run([*command, "-m", "hello"], input="", capture_output=True, text=True, check=True)
-    second = subprocess.run(command, input="hello\n", capture_output=True, text=True, check=True)
-    assert first.stdout == second.stdout and first.stdout.endswith("\n")
+def test_one_question_by_option_and_by_pipe(small_folder: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["chat", str(small_folder), "--max-tokens", "9", "--seed", "1"]
+    outs = []
+    for piped, more in (("", ["-m", "hello"]), ("hello\n", [])):
+        monkeypatch.setattr("sys.stdin", io.StringIO(piped))
+        assert main([*command, *more]) == 0
+        outs.append(capsys.readouterr().out)
+    assert outs[0] == outs[1] and outs[0].endswith("\n")
 
 
 @pytest.mark.parametrize(

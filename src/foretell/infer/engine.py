@@ -168,6 +168,8 @@ class Engine:
         if request.max_tokens == 0:
             return self._end(sequence, "length")
         allowed = request.grammar.allowed() if request.grammar else None
+        if request.grammar and request.grammar.failed:
+            return self._end(sequence, "error")
         token = sequence.sampler.choose(logits, allowed)
         if request.grammar:
             request.grammar.accept(token)

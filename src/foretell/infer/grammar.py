@@ -79,6 +79,11 @@ class MaskGrammar:
         self._only_ends = torch.zeros(vocab_size, dtype=torch.bool)
         self._only_ends[list(ends)] = True
 
+    @property
+    def failed(self) -> bool:
+        """Whether the answer cannot be of the grammar any more, or a limit of the grammar's size was reached."""
+        return bool(self._matcher.is_error())
+
     def copy(self) -> MaskGrammar:
         """The same place for another answer."""
         copied = MaskGrammar.__new__(MaskGrammar)
@@ -87,8 +92,8 @@ class MaskGrammar:
         return copied
 
     def allowed(self) -> Tensor:
-        """[V] booleans: what may come next; the ends alone where nothing may, or a limit of the grammar is reached."""
-        if self._matcher.is_stopped():  # also where it has failed
+        """[V] booleans: what may come next; the ends alone where nothing else may."""
+        if self._matcher.is_stopped():
             return self._only_ends
         bits = np.frombuffer(self._matcher.compute_bitmask(), dtype=np.uint8)
         mask = torch.from_numpy(np.unpackbits(bits, bitorder="little")[: self._vocab_size].astype(bool))
@@ -113,8 +118,8 @@ class _Vocabulary:
         ]
         self._tokenizer = tokenizer
 
-    def __call__(self, data: bytes) -> list[int]:
-        return self._tokenizer.encode_bytes(data)
+    def __call__(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text)
 
 
 def _in_a_line(error: object) -> str:

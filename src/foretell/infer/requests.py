@@ -17,6 +17,10 @@ Finish = Literal["stop", "length", "cancelled", "deadline", "error"]
 class Grammar(Protocol):
     """What may come next, as in :mod:`foretell.infer.grammar`."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether there is nothing more that could come."""
+
     def allowed(self) -> Tensor:
         """[V] booleans."""
 

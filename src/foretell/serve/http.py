@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, TypeVar
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
 
@@ -45,6 +45,8 @@ async def read_json(request: Request, model: type[B], most: int) -> B:
                 data += chunk
                 if len(data) > most:
                     raise too_large
+    except ClientDisconnect as error:
+        raise APIError(CLIENT_GONE, "The client went away.") from error
     except TimeoutError as error:
         raise APIError(408, f"The body did not come within {BODY_SECONDS:g} seconds.", code="timeout") from error
     return parse(model, bytes(data))
