@@ -9,7 +9,7 @@ LAYERS = {
     "core": 0,
     "data": 1, "model": 1, "laws": 1,
     "train": 2, "infer": 2,
-    "ladder": 4,
+    "ladder": 4, "posttrain": 4,
     "report": 5, "serve": 5,
     "recipes": 6, "cli": 6,
 }  # fmt: skip

@@ -27,7 +27,7 @@ def test_a_longer_run_is_forecast_from_curves(capsys: pytest.CaptureFixture[str]
     ("arguments", "code", "words"),
     [
         ([CURVES], 2, "--tokens is needed"),
-        ([CURVES, "--tokens", "-5"], 2, "--tokens is needed"),
+        ([CURVES, "--tokens", "-5"], 2, "tokens is -5.0; a finite number above zero"),
         (
             [CURVES, "--tokens", "1e6", "--flops", "1e20"],
             2,

@@ -116,7 +116,7 @@ def test_shares_and_sweeps_are_not_taken_for_losses_and_seeds(
         (["--flops", "1e22", "--params=-5", "--tokens", "1e10"], "params of the target is -5.0"),
         (["--params", "0", "--tokens", "1e9"], "params of the target is 0.0"),
         (["--params=-1", "--tokens=-1e25"], "params of the target is -1.0"),
-        (["--flops", "nan"], "flops of the target is nan"),
+        (["--flops", "nan"], "argument --flops: 'nan' is no number"),
         (["--flops", "1e22", "--params", "1e9", "--tokens", "1e9"], "give two of the three"),
         (["--params", "1e9"], "--flops is missing"),
     ],

@@ -59,6 +59,51 @@ def test_the_page_shows_what_the_command_prints(capsys: pytest.CaptureFixture[st
     assert len(shown) > 150 and printed == pytest.approx(shown, rel=0.1, abs=0.2)
 
 
+def test_numbers_take_the_suffixes_of_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    plain = [
+        "--hours",
+        "2000",
+        "--count",
+        "1000",
+        "--hardware",
+        "h100",
+        "--unique-tokens",
+        "3e11",
+        "--max-flops",
+        "5e18",
+    ]
+    short = [
+        "--hours",
+        "2k",
+        "--count",
+        "1k",
+        "--hardware",
+        "h100",
+        "--unique-tokens",
+        "300B",
+        "--max-flops",
+        "5000000T",
+    ]
+    said = []
+    for options in (plain, short):
+        assert main(["plan", str(EXAMPLE), *options, "--json"]) in (0, 3)
+        said.append(json.loads(capsys.readouterr().out))
+    assert said[0] == said[1] and said[0]["n_runs"] < 30
+
+
+def test_one_of_a_thing_is_written_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.csv").write_text(
+        "N,D,loss\n" + "".join(f"1e8,{tokens}e9,{3 - tokens / 50}\n" for tokens in range(1, 8))
+    )
+    assert main(["plan", str(tmp_path / "one.csv"), "--hours", "1", "--hardware", "h100"]) == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert "There are 7 runs of 1 size; at least 6 runs of 3 sizes" in said
+    assert "(1 hour of 1 accelerator, " in said and ": 1 accelerator-hour, " in said
+    (tmp_path / "one.csv").write_text("N,D,loss\n1e8,1e9,3\n")
+    assert main(["plan", str(tmp_path / "one.csv"), "--flops", "1e20"]) == 2
+    assert "1 run makes no law" in capsys.readouterr().err
+
+
 def test_a_ladder_of_one_shape_is_refused_with_exit_code_3(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(LADDER), "--flops", "1e14"]) == 3
     said = " ".join(capsys.readouterr().out.split())
@@ -72,12 +117,18 @@ def test_a_ladder_of_one_shape_is_refused_with_exit_code_3(capsys: pytest.Captur
         (["--flops", "1e22", "--hours", "3"], "are both a budget"),
         (["--flops", "1e22", "--metric", "acc"], "no column 'acc'"),
         (["--flops", "1e22", "--max-flops", "1"], "--max-flops is 1"),
-        (["--flops", "1e22", "--unique-tokens", "many"], "--unique-tokens is 'many'"),
+        (
+            ["--flops", "1e22", "--unique-tokens", "many"],
+            "argument --unique-tokens: 'many' is no number; one such as 5000, 1e22, 7B or 1.4T is expected",
+        ),
         (["--flops", "1e22", "--inference-tokens", "0"], "inference_tokens is 0"),
         (["--flops", "1e22", "--form", "kaplan"], "'kaplan'; one of chinchilla"),
         (["--flops", "1e22", "--form", "data-constrained"], "neither a column epochs nor unique_tokens"),
         (["--flops", "1e22", "--target.flops", "3"], "unrecognized arguments: --target.flops"),
-        (["--flops", "much"], "invalid float value: 'much'"),
+        (["--flops", "much"], "argument --flops: 'much' is no number"),
+        (["--flops", "nan"], "argument --flops: 'nan' is no number"),
+        (["--flops", "1e22", "--max-flops", "1e9999"], "argument --max-flops: '1e9999' is no number"),
+        (["--money", "2,500", "--hardware", "h100"], "argument --money: '2,500' is no number"),
         (["--flops", "1e22", "--level", "2"], "level is 2"),
     ],
 )
@@ -92,7 +143,7 @@ def test_mistakes(options: list[str], words: str, capsys: pytest.CaptureFixture[
         ("flops,loss\n1e18,3\n1e19,2.8\n1e20,2.7\n", "no column of params"),
         ("flops,N,loss\n1e18,1e8,3\n1e19,1e8,2.8\n1e20,1e8,2.7\n", "no column of tokens"),
         ("flops,N,D,loss\n1e18,1e8,1e9,3\n1e19,,1e9,2.8\n1e20,1e8,1e10,2.7\n", "Row 3 has no params"),
-        ("N,D,loss\n1e8,1e9,3\n2e8,1e9,2.8\n", "2 runs do not make a law"),
+        ("N,D,loss\n1e8,1e9,3\n2e8,1e9,2.8\n", "2 runs make no law"),
         ("N,D,gsm_acc\n1e8,1e9,.3\n2e8,1e9,.2\n3e8,1e9,.4\n", "no column 'loss'"),
     ],
 )

@@ -98,7 +98,12 @@ def test_a_job_is_followed_to_its_end(run: Path, tmp_path: Path, capsys: pytest.
                  "--json"])  # fmt: skip
     trainer.join()
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert code == 0 and records[-1]["ended"] and records[-1]["progress"] == 1.0 and records[-1]["notes"] == []
+    assert (
+        code == 0
+        and records[-1]["ended"]
+        and records[-1]["progress"] == 1.0
+        and records[-1]["notes"] == ["the file's column loss stands for bits per byte, which is forecast"]
+    )
     progress = [record["progress"] for record in records if "progress" in record]
     assert progress == sorted(progress) and len(set(progress)) > 1
 
@@ -180,7 +185,10 @@ def test_mistakes_are_one_sentence(run: Path, tmp_path: Path, capsys: pytest.Cap
         ([str(table), "--forecast", str(tmp_path / "changed.json")], "has been changed since"),
         ([str(tmp_path / "words.csv"), "--forecast", sealed], "loss is 'three'"),
         ([str(tmp_path / "negative.csv"), "--forecast", sealed], "loss is -3"),
-        ([str(tmp_path / "odd.csv"), "--forecast", sealed], "a loss is needed"),
+        (
+            [str(tmp_path / "odd.csv"), "--forecast", sealed],
+            "a column is needed that is called 'bits per byte', loss or val_loss",
+        ),
         ([str(tmp_path / "bare.csv"), "--forecast", sealed], "how far the run is"),
         ([str(table), "--forecast", sealed, "--total", "-1"], "--total is -1"),
         ([str(run), "--total", "5"], "--total is for files"),

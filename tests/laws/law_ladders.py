@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from foretell.laws.records import Observation
+from foretell.laws.forecast import forecast
+from foretell.laws.records import Forecast, Observation
 
 PYTHON_SOURCE = (
     (1.3e10, 3.27), (3.7e10, 3.01), (7.8e10, 2.86), (1.4e11, 2.75), (2.5e11, 2.63), (5.7e11, 2.48), (2.1e12, 2.24),
@@ -47,6 +49,12 @@ def ladder(
         for index, size in enumerate(flops)
         for seed in range(seeds)
     ]
+
+
+@functools.cache
+def usual_forecast() -> Forecast:
+    """Of the usual ladder, for the usual target; made once, for many tests ask for it."""
+    return forecast(ladder(), TARGET)
 
 
 def measured(points: Sequence[tuple[float, float]]) -> list[Observation]:

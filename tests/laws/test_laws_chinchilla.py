@@ -177,7 +177,7 @@ def test_time(count: int, limit: float) -> None:
 @pytest.mark.parametrize(
     ("runs", "options", "words"),
     [
-        (random_runs(2), {}, "2 runs do not make a law"),
+        (random_runs(2), {}, "2 runs make no law"),
         (random_runs(5), {"form": "kaplan"}, "'kaplan'; one of chinchilla"),
         ([*random_runs(5), Run(9, "", "", 1e18, None, 1e9, 3.0)], {}, "Row 9 has no params"),
         ([*random_runs(5), Run(9, "", "", 1e18, 1e8, None, 3.0)], {}, "Row 9 has no tokens"),

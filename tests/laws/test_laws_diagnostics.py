@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
-from law_ladders import FLOPS, TARGET, ladder, law
+from law_ladders import FLOPS, TARGET, ladder, law, usual_forecast
 
+from foretell.laws.diagnostics import diagnose
 from foretell.laws.forecast import Forecast, forecast
+from foretell.laws.prior import learned, public_prior
+from foretell.laws.records import Observation
+from foretell.laws.sizes import gather_sizes
 
 QUIET = {"below-public-scale"}
 
@@ -62,7 +67,7 @@ def test_residuals_with_a_pattern_are_noticed():
     result = forecast(ladder(bend=lambda flops: 0.02 * math.cos(2 * math.log(flops / FLOPS[0]))), TARGET)
     assert found(result)["residual-pattern"] == "warning"
     assert "chi-square" in sentence(result, "residual-pattern")
-    assert result.half_width > forecast(ladder(), TARGET).half_width
+    assert result.half_width > usual_forecast().half_width
 
 
 def test_too_few_sizes():
@@ -109,7 +114,7 @@ def test_an_interval_that_decides_nothing_is_refused():
     runs = [dataclasses.replace(run, loss=run.loss * (1.25 if run.seed else 0.8)) for run in ladder()]
     zigzag = forecast(ladder(bend=lambda flops: 0.08 * math.cos(7 * math.log(flops))), TARGET)
     assert found(zigzag)["interval-too-wide"] == "refusal"
-    assert forecast(runs, TARGET).half_width > 1.15 * forecast(ladder(), TARGET).half_width
+    assert forecast(runs, TARGET).half_width > 1.15 * usual_forecast().half_width
 
 
 def curve(drop: float) -> tuple[tuple[float, float], ...]:
@@ -138,3 +143,26 @@ def test_a_curve_of_a_few_points_says_nothing():
 def test_refusals_come_first():
     severities = [finding.severity for finding in forecast(ladder(FLOPS[:2], seeds=1), 1e17).findings]
     assert severities == sorted(severities, key=("refusal", "warning", "note").index)
+
+
+def test_a_gap_of_exactly_a_hundred_is_none_above_a_hundred() -> None:
+    sizes = gather_sizes([Observation(1e18 * 3**i, 3 * 0.9**i) for i in range(7)])
+    largest = float(sizes.flops[-1])
+    severities = set()
+    for dust in (1 - 1e-7, 1.0, 1 + 1e-12, 1 + 1e-6):
+        found = diagnose(sizes, [], np.zeros(7), 100 * largest * dust, (1.0, 1.1, 1.2), prior=public_prior())
+        severities.add({finding.code: finding.severity for finding in found}["track-record"])
+    assert severities == {"note"}
+    beyond = diagnose(sizes, [], np.zeros(7), 101 * largest, (1.0, 1.1, 1.2), prior=public_prior())
+    assert {finding.code: finding.severity for finding in beyond}["track-record"] == "warning"
+
+
+def test_the_page_says_what_the_track_record_of_the_lessons_is():
+    page = " ".join((Path(__file__).parents[2] / "docs" / "forecast.md").read_text().split())
+    errors, held = [], []
+    for gap in (10, 100, 1000):
+        alike = [one for one in learned()["track_record"] if 0.5 <= one["gap"] / gap <= 2]
+        errors.append(f"{100 * np.median([abs(one['error']) for one in alike]):.1f}")
+        held.append(f"{100 * np.mean([one['inside'] for one in alike]):.0f}")
+    assert f"{errors[0]}, {errors[1]} and {errors[2]} % at gaps of 10, 100 and 1,000" in page
+    assert f"interval held {held[0]}, {held[1]} and {held[2]} %" in page

@@ -22,6 +22,7 @@ from law_ladders import (
     ladder,
     law,
     measured,
+    usual_forecast,
 )
 
 from foretell.core.errors import UserError
@@ -65,7 +66,7 @@ def test_the_measured_ladder_of_english_text_is_carried(rungs):
 
 
 def test_intervals_widen_with_the_gap():
-    widths = [forecast(ladder(noise=0.003), FLOPS[-1] * gap).half_width for gap in (1.5, 10, 50, 200, 1000)]
+    widths = [forecast(ladder(noise=0.003), FLOPS[-1] * gap).half_width for gap in (1.5, 10, 100, 1000)]
     assert widths == sorted(widths)
     assert widths[-1] > 3 * widths[0]
 
@@ -76,7 +77,7 @@ def test_intervals_widen_with_the_noise_between_seeds():
         runs = [dataclasses.replace(run, loss=run.loss * math.exp(spread[run.seed])) for run in ladder()]
         return forecast(runs, TARGET).half_width
 
-    widths = [width(noise) for noise in (0.001, 0.01, 0.02, 0.04)]
+    widths = [width(noise) for noise in (0.001, 0.015, 0.04)]
     assert widths == sorted(widths)
     assert widths[-1] > 1.15 * widths[0]
 
@@ -120,7 +121,7 @@ def test_equal_ladders_give_equal_forecasts_in_any_order():
 
 
 def test_the_band_ends_at_the_target_and_follows_the_rungs():
-    result = forecast(ladder(), TARGET)
+    result = usual_forecast()
     band = result.band
     assert len({len(band[key]) for key in ("flops", "low", "median", "high")}) == 1
     assert band["flops"][0] < FLOPS[0] and band["flops"][-1] == TARGET
@@ -135,7 +136,7 @@ def test_the_band_ends_at_the_target_and_follows_the_rungs():
 def test_of_two_shapes_at_one_compute_the_better_is_kept():
     runs = ladder()
     wasteful = dataclasses.replace(runs[4], params=runs[4].params * 4, loss=runs[4].loss * 1.2, label="too wide")
-    with_it, without = forecast([*runs, wasteful], TARGET), forecast(runs, TARGET)
+    with_it, without = forecast([*runs, wasteful], TARGET), usual_forecast()
     assert with_it.median == without.median
     assert any("too wide" in finding.sentence for finding in with_it.findings)
 
@@ -159,7 +160,7 @@ def test_json_round_trip_restores_an_equal_forecast():
 
 
 def test_the_sentence_carries_the_figures():
-    result = forecast(ladder(), TARGET)
+    result = usual_forecast()
     for figure in (f"{result.median:.3f}", f"{result.low:.3f}", f"{result.high:.3f}", "90 %", "6e+13", "200 times"):
         assert figure in result.sentence
     assert "cannot carry" in forecast(ladder(FLOPS[:2]), TARGET).sentence
@@ -198,7 +199,7 @@ def test_one_forecast_is_fast():
 RUN = st.tuples(st.floats(1e6, 1e26), st.floats(1e-3, 1e3), st.integers(0, 3))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(RUN, min_size=1, max_size=8), st.floats(1.01, 1e9), st.sampled_from(["bits per byte", "nats per token"])
 )

@@ -12,6 +12,7 @@ from foretell.core.tables import read_table
 from foretell.laws.sizing.chinchilla import EXTRAPOLATION_EVIDENCE, LossLaw, fit_law
 from foretell.laws.sizing.next_run import expected_shrink
 from foretell.laws.sizing.plan import HURTS, make_plan, tokens_for
+from foretell.laws.sizing.plan_checks import distinct
 from foretell.laws.sizing.reach import predicted_loss
 from foretell.laws.tables.repeated_runs import unique_tokens_of
 from foretell.laws.tables.runs import Run, runs_of
@@ -170,7 +171,15 @@ def test_what_the_runs_cannot_carry() -> None:
     seen = small * np.tile([400.0, 1000.0, 2500.0], 8)
     overtrained = make_runs(small, seen, true_loss(small, seen))
     assert codes(overtrained, 1e21)["outside"] == "refusal"
-    assert codes(sweep(noise=0.002), 1e20) == {}
+    assert codes(sweep(noise=0.002), 1e20) == {"which-loss": "note"}
+
+
+def test_sizes_in_small_steps_are_many_sizes() -> None:
+    assert distinct(np.array([1e8, 1.04e8, 1.02e8, 1e9])) == 2
+    assert distinct(np.geomspace(1e7, 1e9, 1000)) == 91  # of eleven each, in steps of 0.46 %
+    params = np.repeat(np.geomspace(1e7, 1e9, 150), 2)
+    tokens = params * np.tile([5.0, 80.0], 150)
+    assert "few-runs" not in codes(make_runs(params, tokens, true_loss(params, tokens)), 1e20)
 
 
 def test_compute_is_counted_as_the_table_counts_it() -> None:

@@ -104,6 +104,11 @@ def test_faults_are_named_with_their_rows(tmp_path: Path, change: dict, words: l
         assert word in str(caught.value)
 
 
+def test_compute_off_by_one_factor_is_said_with_one_figure(tmp_path: Path) -> None:
+    (tmp_path / "runs.csv").write_text("C,N,D,loss\n2.04e18,1e8,1e9,3.4\n4.08e18,2e8,1e9,3.2\n")
+    assert "Compute is 3.4 times 6 N D in rows 2 and 3" in read_runs(tmp_path / "runs.csv").findings[0].sentence
+
+
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     rows = [row | {"stage": "final"} for row in RUNS] + [RUNS[0] | {"stage": "checkpoint", "run": "x"}]
     rows.append(dict(rows[2]))

@@ -81,6 +81,13 @@ def test_a_run_as_foretold_stays_on_track_and_its_projection_nears_the_outcome()
     assert verdicts[-1].high - verdicts[-1].low < half.high - half.low
 
 
+def test_a_spike_is_forgotten_with_its_window() -> None:
+    watch = Watch(forecast_at(1.9, 2.1, [], 1e15))
+    for step in range(1, 1001):
+        watch.update(step / 1000, {300: 1e18, 350: 1e308}.get(step, 2.0))
+    assert watch.update(1.0, 2.0).loss == pytest.approx(2.0, rel=1e-9)
+
+
 def test_worse_and_better_runs_are_told_before_their_end() -> None:
     above, below = outcome(0, 1.15), outcome(0, 0.85)
     assert above.status == "above" and below.status == "below" and above.off_track and below.off_track

@@ -1,4 +1,5 @@
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from conftest import run_settings
 from foretell.core.errors import DivergedError, UserError
 from foretell.data.tokens import TokenDataset
 from foretell.model.decoder import build_decoder
+from foretell.model.parametrization import Parametrization
 from foretell.train import execution
 from foretell.train.config import GuardConfig, TrainingConfig
 from foretell.train.evaluate import evaluate
@@ -39,7 +41,7 @@ def test_mup_groups_reach_the_optimizer(small_corpus) -> None:
     base = run_settings(small_corpus / "tokens")
     wide = base.model_copy(update={"model": base.model.model_copy(update={"width": 64, "base_width": 16})})
     model = build_decoder(wide.model)
-    optimizer = build_optimizer(model, wide)
+    optimizer = build_optimizer(model, wide, Parametrization(model.config).groups(model))
     rate = set_learning_rate(optimizer, wide, 5)
     by_parameter = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     named = dict(model.named_parameters())
@@ -80,6 +82,15 @@ def test_a_spike_is_one_only_against_the_recent_past() -> None:
     with pytest.raises(DivergedError):
         for step in range(100):
             guard.judge(step, math.inf, 1.0)
+
+
+def test_replicas_are_left_out_where_their_memory_is_small(small_corpus, monkeypatch, tmp_path) -> None:
+    settings = run_settings(small_corpus / "tokens")
+    assert execution.choose_execution(settings, 2).replicas == 2
+    monkeypatch.setattr(execution, "SHARED_MEMORY", tmp_path)
+    monkeypatch.setattr(execution.shutil, "disk_usage", lambda _: SimpleNamespace(free=1_000))
+    chosen = execution.choose_execution(settings, 2)
+    assert (chosen.replicas, chosen.threads) == (1, 2)
 
 
 def test_compilation_is_chosen_by_what_it_saves(small_corpus, monkeypatch, tmp_path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from rich.table import Table
 
@@ -14,13 +15,22 @@ from foretell.core.progress import say
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """``foretell bench train``."""
+    """``foretell bench train``, ``serve`` and ``sft``."""
+    record = {"train": _train, "serve": _serve, "sft": _sft}[arguments.what](arguments)
+    if arguments.output:
+        write_json(Path(arguments.output), record)
+        say(f"written to {arguments.output}")
+    else:
+        say(json.dumps(record["environment"]))
+    return 0
+
+
+def _train(arguments: argparse.Namespace) -> dict[str, Any]:
     from foretell.train.bench import bench_train
 
     record = bench_train(arguments.widths, arguments.steps)
-    table = Table(title="Training step, tokens/s (medians, interleaved)", title_justify="left", box=None)
-    for column in ("width", "foretell", "eager", "transformers", "ratio", "eager ratio", "share of peak"):
-        table.add_column(column, justify="right")
+    table = _table("Training step, tokens/s (medians, interleaved)",
+                   "width", "foretell", "eager", "transformers", "ratio", "eager ratio", "share of peak")  # fmt: skip
     for row in record["rows"]:
         table.add_row(
             str(row["width"]), f"{row['foretell_tokens_per_second']:,.0f}", f"{row['eager_tokens_per_second']:,.0f}",
@@ -28,9 +38,42 @@ def bench(arguments: argparse.Namespace) -> int:
             f"{row['peak_share']:.0%}",
         )  # fmt: skip
     out.print(table)
-    if arguments.output:
-        write_json(Path(arguments.output), record)
-        say(f"written to {arguments.output}")
-    else:
-        say(json.dumps(record["environment"]))
-    return 0
+    return record
+
+
+def _serve(arguments: argparse.Namespace) -> dict[str, Any]:
+    from foretell.infer.bench import bench_serve
+
+    record = bench_serve(arguments.model, arguments.rounds, arguments.peers)
+    rates, ratios = record["tokens_per_second"], record["ratio"]
+    names = list(next(iter(rates.values())))
+    table = _table("Tokens/s (medians, interleaved); in brackets how many times that foretell is",
+                   "peer", *names, "same tokens")  # fmt: skip
+    for peer, found in rates.items():
+        cells = [f"{found[name]:,.0f} ({ratios[peer][name]:.2f})" for name in names]
+        table.add_row(peer, *cells, f"{record['same_tokens'][peer]:.0%}")
+    out.print(table)
+    return record
+
+
+def _sft(arguments: argparse.Namespace) -> dict[str, Any]:
+    from foretell.posttrain.bench import bench_sft
+
+    record = bench_sft(arguments.model, Path(arguments.data) if arguments.data else None, arguments.steps)
+    table = _table(f"{record['what']} (medians, interleaved)",
+                   "peer", "trained", "tokens/s", "peak memory", "held-out loss")  # fmt: skip
+    for name, row in record["rows"].items():
+        memory, heldout = row.get("peak_memory_bytes"), row.get("heldout")
+        table.add_row(
+            name, f"{row['trained_parameters']:,}", f"{row['tokens_per_second']:,.0f}",
+            f"{memory / 1e6:,.0f} MB" if memory else "-", f"{heldout['nats_per_token']:.4f}" if heldout else "-",
+        )  # fmt: skip
+    out.print(table)
+    return record
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table

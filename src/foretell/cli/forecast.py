@@ -10,7 +10,7 @@ from typing import Any
 
 from foretell.cli.curves import forecast_curves
 from foretell.cli.forecast_files import Made, check_free, register_forecast, write_files
-from foretell.cli.forecast_options import check_options
+from foretell.cli.forecast_options import OF_THE_FORECAST, check_options
 from foretell.cli.forecast_verify import verify
 from foretell.cli.output import out, print_findings
 from foretell.cli.pass_rates import forecast_counts
@@ -18,21 +18,19 @@ from foretell.core.config import build, merge
 from foretell.core.errors import UserError
 from foretell.core.files import read_json, write_atomic, write_json
 from foretell.core.tables import Table
+from foretell.laws.api import forecast_table
 from foretell.laws.backtests.backtest_page import backtest_page
 from foretell.laws.backtests.protocol import GAPS, gap_backtest
-from foretell.laws.capability.accuracy import forecast_share_table
 from foretell.laws.capability.capability_protocol import capability_backtest, capability_page
 from foretell.laws.capability.passrate_table import is_count_table
 from foretell.laws.forecast import forecast as make_forecast
-from foretell.laws.forecast import forecast_runs, target_of
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.laws.tables.runs import is_share, runs_of
 from foretell.laws.tables.sources import is_source, read_source
+from foretell.laws.target import target_of
 from foretell.laws.training_curves.curve_tables import is_curve_table
 
 USUAL_LEVEL = 0.9
-SHARES_ONLY = ("chance", "items")
 
 
 def forecast(arguments: argparse.Namespace) -> int:
@@ -70,7 +68,7 @@ def _show(made: Made, arguments: argparse.Namespace) -> int:
     seal = register_forecast(made, arguments)
     written = write_files(made, seal, arguments)
     if arguments.json:
-        print(json.dumps(_record(made, seal, arguments), allow_nan=False))
+        print(json.dumps(_record(made, seal), allow_nan=False))
     else:
         if made.said:
             out.print(made.said)
@@ -115,40 +113,25 @@ def _gaps(text: str | None) -> list[float]:
     return gaps
 
 
-def _record(made: Made, seal: dict[str, Any] | None, arguments: argparse.Namespace) -> dict[str, Any]:
+def _record(made: Made, seal: dict[str, Any] | None) -> dict[str, Any]:
     """What ``--json`` prints."""
     told = made.forecast
     record = {
-        "metric": told.metric, "flops": told.target_flops, "params": arguments.params, "tokens": arguments.tokens,
+        "metric": told.metric, "flops": told.target_flops, "params": made.shape[0], "tokens": made.shape[1],
         "value": told.median, "low": told.low, "high": told.high, "level": told.level, "law": told.law,
-        "n_runs": made.count, "refused": told.refused,
+        "n_runs": made.count, "left_out": told.left_out, "refused": told.refused,
         "warnings": [f"{finding.severity}: {finding.sentence}" for finding in told.findings],
     }  # fmt: skip
     return record | ({"registered": seal["sha256"]} if seal else {})
 
 
 def _from_table(path: Path, table: Table, arguments: argparse.Namespace) -> Made:
-    flops, params, tokens = target_of(arguments.flops, arguments.params, arguments.tokens)
-    runs = runs_of(table, arguments.metric, arguments.family)
+    asked = {name: getattr(arguments, name) for name in OF_THE_FORECAST if name != "level"}
     level = USUAL_LEVEL if arguments.level is None else arguments.level
-    if is_share(runs.metric):
-        share = forecast_share_table(
-            table, runs, flops, family=arguments.family, level=level, chance=arguments.chance, items=arguments.items,
-            max_flops=arguments.max_flops,
-        )  # fmt: skip
-        return Made(share, path, len(share.observations), table=table, runs=runs)
-    for name in SHARES_ONLY:
-        if getattr(arguments, name) is not None:
-            raise UserError(f"--{name} is for accuracies and other shares; {runs.metric} is a loss.")
-    made, count = forecast_runs(
-        runs,
-        flops,
-        level=level,
-        max_flops=arguments.max_flops,
-        params=params,
-        tokens=tokens,
-    )
-    return Made(made, path, count, table=table, runs=runs)
+    made, runs = forecast_table(table, level=level, **asked)
+    count = len(made.observations) + sum(len(names) for names in made.left_out.values())
+    shape = (None, None) if made.is_share else target_of(arguments.flops, arguments.params, arguments.tokens)[1:]
+    return Made(made, path, count, table=table, runs=runs, shape=shape)
 
 
 def _from_folder(folder: Path, arguments: argparse.Namespace) -> Made:

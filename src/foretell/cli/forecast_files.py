@@ -34,6 +34,7 @@ class Made:
         table, runs: what was read; ``None`` for a run directory.
         said: what to print before it.
         registered: the seal of a run directory, where it is the forecast that is shown.
+        shape: parameters and tokens of the run that is foretold, where they are known and count.
     """
 
     forecast: Forecast
@@ -43,6 +44,7 @@ class Made:
     runs: Runs | None = None
     said: str = ""
     registered: dict[str, Any] | None = None
+    shape: tuple[float | None, float | None] = (None, None)
 
     def refusal(self) -> ForecastRefusedError:
         """Why it is not registered."""

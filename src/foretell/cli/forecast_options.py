@@ -26,6 +26,7 @@ MEANING: dict[str, tuple[Kind, ...]] = {
     "tokens": ("table", "curves"),
     "metric": ("table", "counts", "curves"),
     "family": ("table",),
+    "kind": ("table",),
     "max_flops": ("table", "counts"),
     "chance": ("table",),
     "items": ("table",),
@@ -40,7 +41,7 @@ MEANING: dict[str, tuple[Kind, ...]] = {
     "gaps": ("backtest",),
     "output": ("backtest",),
 }
-OF_THE_FORECAST = ("flops", "params", "tokens", "metric", "family", "max_flops", "level", "chance", "items")
+OF_THE_FORECAST = ("flops", "params", "tokens", "metric", "family", "kind", "max_flops", "level", "chance", "items")
 SUFFIXES = {"figure": (".svg", ".png"), "page": (".html", ".htm"), "register": (".json",)}
 
 

@@ -12,19 +12,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import foretell
-from foretell.cli import plan_arguments, serve_arguments
+from foretell.cli import plan_arguments
+from foretell.cli.quantities import quantity_argument
+from foretell.cli.serve_arguments import add_chat, add_serve
+from foretell.cli.sft_arguments import add_sft
 from foretell.core.errors import UserError
 from foretell.core.progress import say
+from foretell.laws.tables.columns import KINDS
 
 DESCRIPTION = "Know how good a language model will be before you pay for it."
-EPILOG = """\
-  foretell run                            forecast, seal, train, score and report
-  foretell run --target.flops 5e13        any setting of a recipe by its dotted name
-  foretell plan                           the same recipe's plan and price, nothing spent
-  foretell generate runs/laptop "import " text from the trained model
-  foretell serve                          an OpenAI-compatible API and a chat page, with a real small model
-  foretell chat                           the same model in the terminal
-"""
 RECIPE_EPILOG = """\
 Any setting of the recipe can be given by its dotted name; foretell settings lists them all:
   --output DIR              the run directory
@@ -38,6 +34,7 @@ FORECAST_EPILOG = """\
   foretell forecast runs.csv --metric val_loss --flops 1e22 --json
   foretell forecast runs.csv --flops 1e21 --max-flops 1e19 as if the larger runs had not been trained
   foretell forecast runs.csv --metric acc_hellaswag --flops 1e22   an accuracy, an error or a pass rate
+  foretell forecast runs.csv --metric mmlu --kind share --flops 1e22   one whose name does not say that it is a share
   foretell forecast counts.csv --flops 1e22               columns run, flops, problem, n_samples, n_correct: pass rates
   foretell forecast runs.csv --flops 1e22 --figure forecast.svg --page forecast.html
   foretell forecast runs.csv --flops 1e22 --register forecast.json
@@ -49,14 +46,20 @@ FORECAST_EPILOG = """\
 WATCH_EPILOG = """\
   foretell watch runs/laptop                              the target of a run, until it has finished
   foretell watch train.csv --forecast forecast.json       any trainer's log: columns step, tokens or flops, and loss
-  foretell watch train.csv --forecast f.json --total 5000 where the run ends, in the file's unit (steps, say)
+  foretell watch train.csv --forecast f.json --total 5000 where the run ends, in the file's unit (5000 steps, 1.4T)
 The forecast is a registration, or what foretell forecast --json printed. Exit code 0: on track or too early to tell;
 3: above or below the forecast's interval, or a loss that is not finite. False alarms: at most 5 % of the runs.
 """
+EXPORT_EPILOG = """\
+  foretell export runs/laptop laptop.gguf --type q8_0     a trained model for llama.cpp
+  foretell export smollm2 smollm2/                        an ordinary directory for transformers or vLLM
+  foretell export llama-2-7b/ llama.gguf --type q4_1      Meta's own layout, smaller
+"""
+MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face or Meta directory, or a hub name"
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "watch": "watch", "generate": "generate", "serve": "serve",
-         "chat": "chat", "bench": "bench"}  # fmt: skip
+         "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "serve": "serve", "chat": "chat",
+         "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -70,8 +73,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The verbs and their options."""
-    parser = _Parser(prog="foretell", description=DESCRIPTION, epilog=EPILOG,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = _Parser(prog="foretell", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"foretell {foretell.__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from (any verb)")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -111,12 +113,18 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("runs", nargs="+", help="a .csv, .tsv, .jsonl or .parquet table of runs (W&B's exports too), "
                           "a folder of TensorBoard files or of trainings, or a run directory; backtest DIR, "
                           "verify FILE")  # fmt: skip
-    forecast.add_argument("--flops", type=float, help="compute to forecast for; a run directory's target by default")
-    forecast.add_argument("--params", type=float, help="parameters of that run")
-    forecast.add_argument("--tokens", type=float, help="training tokens of that run; with --params they give --flops")
+    forecast.add_argument("--flops", type=quantity_argument, help="compute to forecast for, as 1e22; a run directory's "
+                          "target by default")  # fmt: skip
+    forecast.add_argument("--params", type=quantity_argument, help="parameters of that run, as 7B")
+    forecast.add_argument("--tokens", type=quantity_argument, help="training tokens of that run, as 1.4T; with "
+                          "--params they give --flops")  # fmt: skip
     forecast.add_argument("--metric", help="the table's column, or its metric, to forecast (default: its loss)")
+    forecast.add_argument("--kind", choices=list(KINDS), help="what the metric is, where its name does not say it: a "
+                          "loss, or a share from 0 to 1 such as an accuracy")  # fmt: skip
     forecast.add_argument("--family", help="which of the table's families")
-    forecast.add_argument("--max-flops", type=float, help="use runs up to this compute only, to test on the others")
+    forecast.add_argument(
+        "--max-flops", type=quantity_argument, help="use runs up to this compute only, to test on the others"
+    )
     forecast.add_argument("--schedule", choices=["cosine", "linear", "wsd", "constant"], help="of that run, from a "
                           "table of curves: lr, step, tokens, loss (default cosine)")  # fmt: skip
     forecast.add_argument("--chance", type=float, help="of an accuracy: its value by guessing (by the task's name "
@@ -145,27 +153,52 @@ def build_parser() -> argparse.ArgumentParser:
     )
     watch.add_argument("run", help="a run directory, or a .csv, .tsv or .jsonl that a trainer is writing")
     watch.add_argument("--forecast", metavar="FILE", help="the forecast (default: the run directory's own)")
-    watch.add_argument("--total", type=float, metavar="N", help="steps, tokens or FLOPs at which the run ends")
-    watch.add_argument("--every", type=float, default=10.0, metavar="SECONDS", help="between looks (default 10)")
+    watch.add_argument(
+        "--total", type=quantity_argument, metavar="N", help="steps, tokens or FLOPs at which the run ends"
+    )
+    watch.add_argument(
+        "--every", type=quantity_argument, default=10.0, metavar="SECONDS", help="between looks (default 10)"
+    )
     watch.add_argument("--once", action="store_true", help="look once")
     watch.add_argument("--json", action="store_true", help="print one JSON object for each piece of news")
 
     generate = verbs.add_parser("generate", help="continue a text with a trained model, streaming")
-    generate.add_argument("model", help="a run directory, smollm2 (embedded), a .gguf file, a Hugging Face "
-                          "or Meta directory, or a hub name")  # fmt: skip
+    generate.add_argument("model", help=MODEL_HELP)
     generate.add_argument("prompt", nargs="?", help="text to continue; read from standard input when left out")
     generate.add_argument("--tokens", type=int, default=200, help="at most so many (default 200)")
     generate.add_argument("--temperature", type=float, default=0.8, help="0 is greedy (default 0.8)")
     generate.add_argument("--top-p", type=float, default=0.95, help="nucleus (default 0.95)")
     generate.add_argument("--seed", type=int, default=0)
 
-    serve_arguments.add_serve(verbs)
-    serve_arguments.add_chat(verbs)
+    export = verbs.add_parser(
+        "export",
+        help="write a model as GGUF (llama.cpp) or a Hugging Face directory",
+        epilog=EXPORT_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    export.add_argument("model", help=MODEL_HELP)
+    export.add_argument("out", help="a name that ends in .gguf, or a directory")
+    export.add_argument(
+        "--type", metavar="TYPE", help="of a .gguf file: f32, f16 (the default), bf16, q8_0, q4_0, q4_1"
+    )
+    export.add_argument("--context", type=int, metavar="N", help="positions that the exported model reads at most")
+
+    add_sft(verbs, MODEL_HELP)
+    add_serve(verbs, MODEL_HELP)
+    add_chat(verbs, MODEL_HELP)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument("what", choices=["train"], help="train: tokens/s against transformers' Llama")
-    bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256])
-    bench.add_argument("--steps", type=int, default=15, help="timed steps of each (default 15)")
+    bench.add_argument("what", choices=["train", "serve", "sft"],
+                       help="train: tokens/s of a step against transformers' Llama; "
+                       "serve: of decoding, streams and prompts against transformers and llama.cpp; "
+                       "sft: of LoRA against all weights and PEFT")  # fmt: skip
+    bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
+    bench.add_argument("--steps", type=int, default=15, help="of train and sft: timed steps of each (default 15)")
+    bench.add_argument("--model", default="smollm2", help="of serve and sft (default smollm2)")
+    bench.add_argument("--rounds", type=int, default=7, help="of serve: timed rounds (default 7)")
+    bench.add_argument("--peers", nargs="+", default=["foretell", "llama.cpp", "transformers"], metavar="PEER",
+                       help="of serve (default foretell llama.cpp transformers)")  # fmt: skip
+    bench.add_argument("--data", metavar="JSONL", help="of sft: conversations (default: docstrings)")
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser
 

@@ -14,11 +14,12 @@ from foretell.cli.output import out, print_findings
 from foretell.core.budget import Budget, budget_of
 from foretell.core.errors import UserError
 from foretell.core.tables import read_table
+from foretell.core.wording import plural, span, with_range
 from foretell.laws.records import Finding
 from foretell.laws.sizing.chinchilla import EXTRAPOLATION_EVIDENCE, Form, LossLaw, fit_law
 from foretell.laws.sizing.plan import HURTS, INFERENCE_VOLUMES, Data, Interval, Plan, make_plan
 from foretell.laws.tables.repeated_runs import unique_tokens_of
-from foretell.laws.tables.runs import is_share, quantity, runs_of
+from foretell.laws.tables.runs import is_share, runs_of
 
 REPEATED = 1.01  # epochs from which a run counts as one that read tokens twice
 
@@ -31,15 +32,14 @@ def plan(arguments: argparse.Namespace) -> int:
         from foretell.report.drawing import check_figure_path  # matplotlib: half a second that figures alone need
 
         check_figure_path(Path(arguments.figure))
-    inference, unique = (_amount(arguments, name) for name in ("inference_tokens", "unique_tokens"))
     law, ahead, metric, notes = _laws(arguments)
     made = make_plan(
         law,
         ahead,
         budget.flops,
         level=arguments.level,
-        inference_tokens=INFERENCE_VOLUMES if inference is None else (inference,),
-        unique_tokens=unique,
+        inference_tokens=INFERENCE_VOLUMES if arguments.inference_tokens is None else (arguments.inference_tokens,),
+        unique_tokens=arguments.unique_tokens,
         next_share=arguments.next_share,
     )
     made = dataclasses.replace(made, findings=(*made.findings, *notes))
@@ -68,18 +68,6 @@ def record(made: Plan, law: LossLaw, budget: Budget, metric: str) -> dict[str, A
         "refused": made.refused,
         "warnings": [f"{finding['severity']}: {finding['sentence']}" for finding in findings],
     }  # fmt: skip
-
-
-def _amount(arguments: argparse.Namespace, name: str) -> float | None:
-    text = getattr(arguments, name)
-    if text is None:
-        return None
-    try:
-        return quantity(text)
-    except (ValueError, OverflowError) as error:
-        raise UserError(
-            f"--{name.replace('_', '-')} is {text!r}; a number such as 3e11 or 300B is expected."
-        ) from error
 
 
 def _laws(arguments: argparse.Namespace) -> tuple[LossLaw, LossLaw, str, tuple[Finding, ...]]:
@@ -157,7 +145,7 @@ def _deviations(made: Plan) -> Table:
         reached = row.extra_compute is not None and row.tokens_to_match is not None
         table.add_row(
             f"x{row.factor:g}", _short(row.params), _short(row.tokens), f"{row.loss:.3f}",
-            f"{row.penalty.value:.1%}", f"{row.penalty.low:.1%} to {row.penalty.high:.1%}",
+            f"{row.penalty.value:.1%}", span(f"{row.penalty.low:.1%}", f"{row.penalty.high:.1%}"),
             f"{row.extra_compute:+.1%}" if reached else "out of reach",
             _short(row.tokens_to_match or 0.0) if reached else "",
         )  # fmt: skip
@@ -177,12 +165,13 @@ def _data(made: Plan, data: Data) -> str:
     enough = f"{_short(data.enough)} different tokens cost it no more than {HURTS:.1%}"
     if data.epochs <= 1:
         return f"Text: {_short(data.unique_tokens)} tokens are enough to read none twice; {enough}.\n"
+    worth = data.half_worth_epochs
+    half = with_range(f"{worth.value:.2g}", f"{worth.low:.2g}", f"{worth.high:.2g}")
     return (
-        f"Text: {_short(data.unique_tokens)} tokens are read {data.epochs:.3g} times by the best size, which costs "
+        f"Text: {_short(data.unique_tokens)} tokens are read {_times(data.epochs)} by the best size, which costs "
         f"{_percent(data.penalty)} of loss ({data.loss:.3f}); {enough}. Reading once more is worth half of new text "
-        f"after {data.half_worth_epochs.value:.2g} ({data.half_worth_epochs.low:.2g} to "
-        f"{data.half_worth_epochs.high:.2g}) times. Best with this text: {_short(data.best_params)} parameters on "
-        f"{_short(data.best_tokens)} tokens ({data.best_epochs:.3g} times), loss {data.best_loss:.3f}.\n"
+        f"after {half} times. Best with this text: {_short(data.best_params)} parameters on "
+        f"{_short(data.best_tokens)} tokens ({_times(data.best_epochs)}), loss {data.best_loss:.3f}.\n"
     )
 
 
@@ -201,11 +190,11 @@ def _price(budget: Budget) -> str:
     if budget.accelerator_hours is None or budget.hours is None:
         return ""
     money = "" if budget.money is None else f", {budget.money:,.0f} in money"
-    return f": {budget.accelerator_hours:,.0f} accelerator-hours, {budget.hours / 24:,.1f} days{money}"
+    return f": {plural(round(budget.accelerator_hours), 'accelerator-hour')}, {budget.hours / 24:,.1f} days{money}"
 
 
 def _range(constant: Any) -> str:
-    return f"{constant['value']:.3g} ({constant['low']:.3g} to {constant['high']:.3g})"
+    return with_range(*(f"{constant[end]:.3g}" for end in ("value", "low", "high")))
 
 
 def _short(value: float) -> str:
@@ -217,8 +206,13 @@ def _short(value: float) -> str:
 
 
 def _span(interval: Interval) -> str:
-    return f"{_short(interval.low)} to {_short(interval.high)}"
+    return span(_short(interval.low), _short(interval.high))
 
 
 def _percent(interval: Interval) -> str:
-    return f"{interval.value:.1%} ({interval.low:.1%} to {interval.high:.1%})"
+    return with_range(f"{interval.value:.1%}", f"{interval.low:.1%}", f"{interval.high:.1%}")
+
+
+def _times(value: float) -> str:
+    shown = f"{value:.3g}"
+    return "once" if shown == "1" else f"{shown} times"

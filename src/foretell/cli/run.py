@@ -12,6 +12,7 @@ from foretell.cli.output import out, print_findings
 from foretell.core.config import build, merge, parse_overrides
 from foretell.core.errors import UserError
 from foretell.core.progress import duration
+from foretell.core.wording import plural
 from foretell.ladder.plan import plan_record
 from foretell.recipes.config import Recipe, load_recipe
 from foretell.recipes.planning import foreseen, measured_peak, plan_of, recorded_plan
@@ -74,7 +75,7 @@ def show_plan(recipe: Recipe) -> None:
     if recipe.target.max_epochs > 1:
         text += f", {(once / recipe.target.max_epochs + heldout) / 1e6:,.1f} MB at least"
     out.print(
-        f"Tuning: {tuning} runs over {len(record['learning_rates'])} learning rates. Ladder: "
+        f"Tuning: {plural(tuning, 'run')} over {plural(len(record['learning_rates']), 'learning rate')}. Ladder: "
         f"{cost['ladder_share_of_flops']:.1%} of the target's FLOPs, about {duration(cost['ladder_seconds'])}; target "
         f"about {duration(cost['target_seconds'])}; disk about {cost['disk_bytes'] / 1e6:,.0f} MB in {recipe.output}.\n"
         f"Text: {text}.\n"

@@ -17,15 +17,14 @@ CHAT_EPILOG = """\
   foretell chat -m "Summarise this:" < notes.txt
   /system, /regenerate, /reset, /save FILE and /quit while talking; Ctrl-C stops an answer.
 """
-MODEL_HELP = "smollm2 (embedded, the default), a run directory, a .gguf file, a Hugging Face directory or a hub name"
 
 
-def add_serve(verbs: Any) -> None:
+def add_serve(verbs: Any, model_help: str) -> None:
     """The verb ``serve``."""
     raw = argparse.RawDescriptionHelpFormatter
     serve = verbs.add_parser("serve", help="an OpenAI-compatible API and a chat page over a model",
                              epilog=SERVE_EPILOG, formatter_class=raw)  # fmt: skip
-    serve.add_argument("--model", default="smollm2", help=MODEL_HELP)
+    serve.add_argument("--model", default="smollm2", help=f"{model_help} (default smollm2)")
     serve.add_argument("--adapter", action="append", default=[], metavar="NAME=DIRECTORY",
                        help="a LoRA adapter, served as a model of this name; repeatable")  # fmt: skip
     serve.add_argument("--host", default="127.0.0.1", help="to listen at (default 127.0.0.1: this machine alone)")
@@ -48,11 +47,11 @@ def add_serve(verbs: Any) -> None:
     serve.add_argument("--log-prompts", action="store_true", help="put prompts and answers into the request log")
 
 
-def add_chat(verbs: Any) -> None:
+def add_chat(verbs: Any, model_help: str) -> None:
     """The verb ``chat``."""
     raw = argparse.RawDescriptionHelpFormatter
     chat = verbs.add_parser("chat", help="talk to a model in the terminal", epilog=CHAT_EPILOG, formatter_class=raw)
-    chat.add_argument("model", nargs="?", default="smollm2", help=MODEL_HELP)
+    chat.add_argument("model", nargs="?", default="smollm2", help=f"{model_help} (default smollm2)")
     chat.add_argument("-m", "--message", help="one question; the answer is printed, and that is all")
     chat.add_argument("--system", default="", help="the system message")
     chat.add_argument("--max-tokens", type=int, help="of an answer (default: what the context has left)")

@@ -19,10 +19,11 @@ from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.core.growing import GrowingTable
 from foretell.core.progress import duration, say
-from foretell.laws.records import Forecast
-from foretell.laws.registry import KIND, load_registered, registered_forecast
+from foretell.core.wording import as_json
+from foretell.laws.tables.cells import number_or_none
 from foretell.laws.training_curves.readings import STEP_RECORD, Columns, Reading, Totals
 from foretell.laws.training_curves.watch import Verdict, Watch
+from foretell.laws.training_curves.watched_forecast import read_forecast
 
 OFF_TRACK = 3  # exit code
 FINISHED = 0.999  # of the run: steps do not divide every total
@@ -101,8 +102,8 @@ class Job:
         for reading in readings:
             self.verdict = self.watch.update(reading.progress, reading.loss)
             self.last = reading
-        times = [float(row["time"]) for row in rows if isinstance(row.get("time"), int | float)]
-        self.times = [*self.times, *times][-RHYTHM_RECORDS:]
+        times = [number_or_none(row.get("time")) for row in rows]
+        self.times = [*self.times, *(time for time in times if time is not None)][-RHYTHM_RECORDS:]
         outcome = self._outcome()
         if outcome is not None and self.last is not None:
             self.verdict = self.watch.finish(outcome)
@@ -135,8 +136,13 @@ class Job:
         result = self.folder / "result.json" if self.folder else None
         if result is None or not result.exists():
             return None
-        loss = read_json(result).get("heldout", {}).get("bits_per_byte")
-        return math.nan if loss is None else float(loss)
+        record = read_json(result)
+        heldout = record.get("heldout") if isinstance(record, dict) else None
+        loss = heldout.get("bits_per_byte") if isinstance(heldout, dict) else None
+        number = number_or_none(loss)
+        if loss is not None and (number is None or number <= 0):
+            raise UserError(f"{result}: heldout.bits_per_byte is {as_json(loss)}; a number above zero is expected.")
+        return math.nan if number is None else number
 
     def record(self) -> dict[str, Any]:
         """The state for display and for ``--json``."""
@@ -145,6 +151,8 @@ class Job:
         if self.table.skipped:
             lines = ", ".join(map(str, self.table.skipped[:5]))
             notes.append(f"left out, for they are not whole: {len(self.table.skipped)} of the file's lines ({lines})")
+        if self.columns is not None and self.columns.stands_in:
+            notes.append(f"the file's column {self.columns.loss} stands for {self.forecast.metric}, which is forecast")
         if self.forecast.refused:
             notes.append("the forecast had been refused: its ladder cannot carry it")
         sentence = f"waiting for readings in {self.table.path}" if self.verdict is None else self.verdict.sentence
@@ -182,33 +190,6 @@ class Screen:
         elif news != self._shown:
             print(json.dumps(record, allow_nan=False), flush=True) if self.json_lines else out.print(text)
         self._shown = news
-
-
-def read_forecast(path: Path) -> tuple[Forecast, Totals]:
-    """A registered forecast, its seal proven, or the JSON that ``foretell forecast --json`` printed.
-
-    Raises:
-        UserError: where the file is missing, changed, or neither.
-    """
-    if path.is_dir():
-        path = path / "forecast.json"
-    record = read_json(path)
-    if isinstance(record, dict) and record.get("kind") == KIND:
-        registered = load_registered(path)
-        made = registered_forecast(registered)
-        target = registered["context"].get("plan", {}).get("target", {})
-        return made, Totals(made.target_flops, target.get("tokens"), target.get("steps"))
-    try:
-        value, low, high, flops = (float(record[key]) for key in ("value", "low", "high", "flops"))
-        metric, level, tokens = str(record["metric"]), float(record["level"]), record.get("tokens")
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"{path} is neither a registered forecast nor what `foretell forecast --json` prints ({error})."
-        ) from error
-    if not 0 < low <= value <= high < math.inf or not 0 < flops < math.inf:
-        raise UserError(f"{path}: low {low:g}, value {value:g}, high {high:g} and flops {flops:g} are no forecast.")
-    made = Forecast({}, flops, value, low, high, level, metric)
-    return made, Totals(flops, None if tokens is None else float(tokens))
 
 
 def _target_folder(run: Path) -> Path:

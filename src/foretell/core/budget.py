@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 
 from foretell.core.errors import UserError
+from foretell.core.wording import plural
 
 # Peak of dense bfloat16 matrix products (float16 where there is no bfloat16) with float32 accumulation, FLOP/s, without
 # sparsity, as the makers' data sheets state it.
@@ -104,7 +105,7 @@ def budget_of(
     if flops is not None:
         accelerator_hours, origin = flops / rate, "as given"
     elif hours is not None:
-        accelerator_hours, origin = hours * devices, f"{hours:g} hours of {devices:g} accelerators"
+        accelerator_hours, origin = hours * devices, f"{plural(hours, 'hour')} of {plural(devices, 'accelerator')}"
     else:
         assert money is not None and price_per_hour is not None
         accelerator_hours, origin = money / price_per_hour, f"{money:g} at {price_per_hour:g} an accelerator-hour"

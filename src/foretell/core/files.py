@@ -103,17 +103,28 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, in UTF-8 or as another program's shell wrote it (UTF-16 or a byte order mark).
 
     Raises:
-        UserError: where the file is missing or is not JSON.
+        UserError: where the file is missing, cannot be read or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        raw = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing.") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable as JSON ({error}); it was cut short or edited.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}); a JSON file is expected.") from error
+    try:
+        return json.loads(raw.decode(json.detect_encoding(raw)))
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start + 1} is no text"
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+    except ValueError:
+        where = "a number in it has thousands of digits"
+    except RecursionError:
+        where = "it is nested too deep"
+    raise UserError(f"{path} is not readable as JSON ({where}); it was cut short or edited, or is another file.")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from foretell.core.errors import UserError
+from foretell.core.files import storage_errors
 
 MAGIC = b"GGUF"
 
@@ -107,3 +108,31 @@ def read_gguf(path: Path) -> GgufFile:
         for tensor in reader.tensors
     }
     return GgufFile(path, metadata, tensors)
+
+
+def write_gguf(path: Path, architecture: str, metadata: Mapping[str, Any], tensors: Mapping[str, GgufTensor]) -> None:
+    """Write a GGUF file; it appears under its name only when it is whole.
+
+    Whole numbers become uint32, other numbers float32; lists hold strings, whole numbers (int32) or numbers (float32).
+
+    Raises:
+        UserError: where the place cannot be written or the disk is full.
+    """
+    gguf = gguf_package()
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.part")
+        writer = gguf.GGUFWriter(temporary, architecture)
+        add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+        for key, value in metadata.items():
+            add.get(type(value), writer.add_array)(key, value)
+        for tensor in tensors.values():
+            writer.add_tensor(tensor.name, tensor.data, raw_dtype=gguf.GGMLQuantizationType[tensor.kind])
+        try:
+            writer.write_header_to_file()
+            writer.write_kv_data_to_file()
+            writer.write_tensors_to_file()
+            writer.close()
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)

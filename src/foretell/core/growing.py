@@ -64,11 +64,12 @@ class GrowingTable:
             raise UserError(f"{self.path} cannot be read ({error.strerror}).") from error
         settled = time.time() - status.st_mtime > SETTLED_SECONDS
         whole = len(content) if settled else content.rfind(b"\n") + 1
+        begin = self._offset
         self._offset += whole
         try:
             text = content[:whole].decode("utf-8-sig" if self._line == 0 else "utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(f"{self.path} cannot be read as UTF-8 text ({error}).") from error
+            raise UserError(f"{self.path} is not UTF-8 text (byte {begin + error.start + 1}).") from error
         if "\0" in text:
             raise UserError(f"{self.path} is binary; a {self.path.suffix} table is text.")
         lines = text.removesuffix("\n").split("\n") if text else []
@@ -96,7 +97,10 @@ class GrowingTable:
     def _cells(self, line: str) -> dict[str, Any] | None:
         if not self.columns:
             self._delimiter = max(",;\t", key=line.count)
-            names = [name.strip() for name in next(csv.reader([line], delimiter=self._delimiter))]
+            try:
+                names = [name.strip() for name in next(csv.reader([line], delimiter=self._delimiter))]
+            except csv.Error as error:
+                raise UserError(f"{self.path}, line {self._line}: names of columns are expected.") from error
             twice = next((name for name in names if name and names.count(name) > 1), None)
             if twice is not None:
                 raise UserError(f"{self.path} has two columns called '{twice}'.")

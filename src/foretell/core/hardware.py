@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,34 @@ def keep_freed_memory() -> None:
 def available_cores() -> int:
     """Cores this process may use (affinity, not the machine's total)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory() -> int | None:
+    """Largest resident memory of this process so far in bytes (getrusage(2)), or ``None`` where it is not told."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return largest if sys.platform == "darwin" else largest * 1024
+
+
+def peak_memory_of_all(processes: Sequence[int]) -> int | None:
+    """Largest resident memory of several processes in bytes, what they share counted once; Linux only.
+
+    The sum of their own peaks (VmHWM less RssShmem of /proc/PID/status) and the largest share, an upper bound where
+    the peaks were not at one time.
+    """
+    own, shared = 0, 0
+    for process in processes:
+        try:
+            lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        except OSError:
+            return None
+        figures = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
+        own += figures["VmHWM"] - figures["RssShmem"]
+        shared = max(shared, figures["RssShmem"])
+    return own + shared
 
 
 def default_device() -> torch.device:

@@ -179,8 +179,10 @@ def _mapping(value: Any) -> Mapping[Any, Any] | None:
 def _text(path: Path, suffix: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except (UnicodeDecodeError, OSError) as error:
-        raise UserError(f"{path} cannot be read as UTF-8 text ({error}).") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} cannot be read as UTF-8 text (byte {error.start + 1}).") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
     if "\0" in text:
         raise UserError(f"{path} is binary; a {suffix} table is text.")
     yield from _jsonl(path, text) if suffix == ".jsonl" else _delimited(path, text, "\t" if suffix == ".tsv" else None)

@@ -220,7 +220,7 @@ class ChatTemplate:
         self, messages: Sequence[Message], prompt: bool, tools: Any, variables: Mapping[str, Any]
     ) -> tuple[str, Marks]:
         """The rendering with its guards and marks in it."""
-        given = {"messages": checked_messages(messages), "tools": tools, **variables}
+        given = {"messages": checked_messages(messages), "tools": tools, "documents": None, **variables}
         marks = self._marks(given)
         template = _compiled(self.source, marks)
         guarded = {key: self._guarded(value, marks.guard) for key, value in given.items()}

@@ -12,23 +12,25 @@ from tokenizers import Regex, decoders, models, normalizers, pre_tokenizers
 
 from foretell.core.errors import UserError
 from foretell.core.gguf import GgufFile
-from foretell.data.sentencepiece import NORMAL, Piece, add_tokens, backend_of
+from foretell.data.sentencepiece import NORMAL, Piece, add_tokens, backend_of, begin_texts_with
 from foretell.data.tokenizer import Tokenizer
 
 _WORDS = r"[^\r\n\p{L}\p{N}]?\p{L}+"
 _REST = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 _SUFFIXES = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
-_GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 # Expressions that split a text one after the other.
 PRE_TOKENIZERS: dict[str, tuple[str, ...]] = {
-    "gpt-2": (_GPT2,),
-    "smollm": (r"\p{N}", _GPT2),
+    "gpt-2": (GPT2,),
+    "smollm": (r"\p{N}", GPT2),
     "llama-bpe": (rf"{_SUFFIXES}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}",),
     "qwen2": (rf"{_SUFFIXES}|{_WORDS}|\p{{N}}|{_REST}",),
-    "default": (r"[\p{P}\$\+<=>\^~\|]+", _GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"),
+    "default": (r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]"),
 }
 # Entries of the vocabulary that are found whole even where no merges lead to them.
 _WHOLE_ENTRIES = ("llama-bpe",)
+# Texts begin with a beginning-of-text token unless the file says otherwise.
+_BEGUN = ("llama-bpe",)
 # transformers' Qwen2 tokenizer composes characters first, and so were the models trained.
 _COMPOSED = ("qwen2",)
 _NAMED = {"bos": "bos_token", "eos": "eos_token", "unknown": "unk_token", "padding": "pad_token"}
@@ -59,7 +61,10 @@ def tokenizer_from_gguf(file: GgufFile) -> Tokenizer:
         backend = backend_of(pieces, prefix=file.metadata.get("tokenizer.ggml.add_space_prefix", True))
     else:
         raise UserError(f"{file.path}: tokenizer.ggml.model is {kind!r}; 'gpt2' and 'llama' are read.")
-    settings = _settings(file, pieces, adds_begin=kind == "llama")
+    adds_begin = kind == "llama" or file.metadata.get("tokenizer.ggml.pre") in _BEGUN
+    settings = _settings(file, pieces, adds_begin)
+    if settings["add_bos_token"] and "bos_token" in settings:
+        begin_texts_with(backend, settings["bos_token"])
     return Tokenizer(backend, settings, settings.get("eos_token"))
 
 

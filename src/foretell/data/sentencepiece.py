@@ -15,7 +15,7 @@ from typing import Any
 import tokenizers
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
-from tokenizers import decoders, models, normalizers
+from tokenizers import decoders, models, normalizers, processors
 
 from foretell.core.errors import UserError
 from foretell.data.tokenizer import SPACE, Tokenizer
@@ -46,7 +46,14 @@ def add_tokens(backend: tokenizers.Tokenizer, pieces: Sequence[Piece]) -> None:
     backend.add_tokens([token for token in added if not token.special])
 
 
-def _merges(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
+def begin_texts_with(backend: tokenizers.Tokenizer, token: str) -> None:
+    """Let the backend put ``token`` before a text when special tokens are asked of it, as transformers does."""
+    number = backend.token_to_id(token)
+    backend.post_processor = processors.TemplateProcessing(single=["$A"] if number is None else [token, "$A"],
+                                                           special_tokens=[(token, number or 0)])  # fmt: skip
+
+
+def merges_of(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
     """Every way to put an entry together from two others, the entry with the highest score first."""
     ids = {piece.text: number for number, piece in enumerate(pieces) if piece.kind == NORMAL}
     found: list[tuple[float, int, int, str, str]] = []
@@ -62,7 +69,7 @@ def backend_of(pieces: Sequence[Piece], *, prefix: bool) -> tokenizers.Tokenizer
     """The ``tokenizers`` backend of a sentencepiece BPE; with ``prefix`` a text begins with a space."""
     vocabulary = {piece.text: number for number, piece in enumerate(pieces)}
     unknown = next((piece.text for piece in pieces if piece.kind == UNKNOWN), None)
-    model = models.BPE(vocabulary, _merges(pieces), unk_token=unknown, fuse_unk=True, byte_fallback=True)
+    model = models.BPE(vocabulary, merges_of(pieces), unk_token=unknown, fuse_unk=True, byte_fallback=True)
     backend = tokenizers.Tokenizer(model)
     spaces = [normalizers.Prepend(SPACE)] if prefix else []
     backend.normalizer = normalizers.Sequence([*spaces, normalizers.Replace(" ", SPACE)])
@@ -169,4 +176,6 @@ def _tokenizer(pieces: Sequence[Piece], begin: int, end: int, prefix: bool, sour
     }
     unknown = next((piece.text for piece in pieces if piece.kind == UNKNOWN), None)
     settings |= {"unk_token": unknown} if unknown is not None else {}
-    return Tokenizer(backend_of(pieces, prefix=prefix), settings, pieces[end].text)
+    backend = backend_of(pieces, prefix=prefix)
+    begin_texts_with(backend, pieces[begin].text)
+    return Tokenizer(backend, settings, pieces[end].text)

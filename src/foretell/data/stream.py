@@ -35,7 +35,19 @@ class Batch:
     labels: torch.Tensor
     """The tokens to predict, int64 ``[R, T]``; -100 where there is nothing to predict."""
     tokens: int
-    """Labels that count."""
+    """Labels that count, over which the step's loss is a mean."""
+    documents: torch.Tensor | None = None
+    """Where rows hold several documents that must not see each other: their numbers, int64 ``[R, T]``."""
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        """What an objective takes, each cut into rows alike."""
+        return (self.inputs, self.labels) if self.documents is None else (self.inputs, self.labels, self.documents)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on ``device``."""
+        documents = None if self.documents is None else self.documents.to(device)
+        return Batch(self.inputs.to(device), self.labels.to(device), self.tokens, documents)
 
 
 class Layout:
@@ -71,6 +83,24 @@ def _batch(inputs: NDArray[np.int64], labels: NDArray[np.int64]) -> Batch:
     return Batch(
         torch.from_numpy(np.ascontiguousarray(inputs)), torch.from_numpy(labels), int((labels != IGNORED).sum())
     )
+
+
+def saved_position(state: dict[str, Any], expected: dict[str, Any]) -> int:
+    """The number of rows that a stream's state says were handed out.
+
+    Raises:
+        UserError: where the state has not the ``expected`` values, or is not a state.
+    """
+    for name, value in expected.items():
+        if state.get(name) != value:
+            raise UserError(
+                f"The saved position of the data stream has {name} {state.get(name)!r}, and this run "
+                f"has {value!r}; a run goes on with the data and settings that it began with."
+            )
+    position = state.get("position")
+    if not isinstance(position, int) or position < 0:
+        raise UserError(f"The saved position of the data stream is {position!r}; a number of rows is expected.")
+    return position
 
 
 class TokenStream:
@@ -141,15 +171,8 @@ class TokenStream:
         Raises:
             UserError: where it belongs to other data, another context or seed, or is not a state.
         """
-        for name, value in (("context", self._context), ("seed", self._seed), ("digest", self._dataset.digest)):
-            if state.get(name) != value:
-                raise UserError(
-                    f"The saved position of the data stream has {name} {state.get(name)!r}, and this run "
-                    f"has {value!r}; a run goes on with the data and settings that it began with."
-                )
-        position = state.get("position")
-        if not isinstance(position, int) or position < 0:
-            raise UserError(f"The saved position of the data stream is {position!r}; a number of rows is expected.")
+        expected = {"context": self._context, "seed": self._seed, "digest": self._dataset.digest}
+        position = saved_position(state, expected)
         self._discard_prepared()
         self._position = position
 

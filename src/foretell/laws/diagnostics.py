@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from foretell.core.wording import factor, plural
 from foretell.laws.ladder_shape import RISE_NOTICED, noise_of_sizes, slope_rise, weighted_polynomial
 from foretell.laws.prior import PUBLIC_FLOPS, Prior, learned
 from foretell.laws.records import Finding, Observation
@@ -49,7 +50,7 @@ def diagnose(
         prior: where noise comes from when the seeds do not tell.
     """
     noise = noise_of_sizes(sizes, prior)
-    gap = float(target_flops / sizes.flops[-1])
+    gap = gap_of(target_flops, float(sizes.flops[-1]))
     findings = [
         *_count(len(sizes.flops)),
         *_seeds(sizes, prior),
@@ -67,7 +68,12 @@ def diagnose(
 def foreseeable(flops: Sequence[float], target_flops: float) -> tuple[Finding, ...]:
     """What is certain from the compute of a ladder's sizes alone, before one of them is trained; refusals first."""
     rungs = np.sort(np.asarray(flops, dtype=float))
-    return by_severity([*_count(len(rungs)), *_reach(rungs, target_flops / float(rungs[-1]))])
+    return by_severity([*_count(len(rungs)), *_reach(rungs, gap_of(target_flops, float(rungs[-1])))])
+
+
+def gap_of(target_flops: float, largest: float) -> float:
+    """How many times the largest run's compute a target has, to five digits: tables round, and 100 is not above 100."""
+    return float(f"{target_flops / largest:.5g}")
 
 
 def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -77,9 +83,7 @@ def by_severity(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _count(count: int) -> Iterator[Finding]:
     if count < FEWEST_SIZES:
-        yield Finding(
-            "too-few-sizes", "refusal", f"The ladder has {count} size{'s' if count > 1 else ''}; a law needs three."
-        )
+        yield Finding("too-few-sizes", "refusal", f"The ladder has {plural(count, 'size')}; a law needs three.")
     elif count == FEWEST_SIZES:
         yield Finding("few-sizes", "warning", "The ladder has three sizes, so its curvature rests on one of them.")
 
@@ -157,7 +161,8 @@ def _pattern(sizes: Sizes, residuals: Vector, noise: Vector) -> Iterator[Finding
             "residual-pattern",
             "warning",
             f"The law misses the rungs by more than noise explains: reduced chi-square {reduced:.1f}, largest residual "
-            f"{100 * float(np.abs(residuals).max()):.1f} %, {runs} runs of sign over {count} sizes.",
+            f"{100 * float(np.abs(residuals).max()):.1f} %, {plural(runs, 'run')} of sign over {count} "
+            "sizes.",
         )
 
 
@@ -168,17 +173,17 @@ def _reach(flops: Vector, gap: float) -> Iterator[Finding]:
         yield Finding(
             "gap",
             "refusal" if extreme else "warning",
-            f"The target has {gap:,.0f} times the compute of the largest rung; public families check at most "
+            f"The target has {factor(gap)} times the compute of the largest rung; public families check at most "
             f"{SUPPORTED_GAP:,.0f} times"
             + (f", and beyond {EXTREME_GAP:,.0f} nothing is promised." if extreme else "."),
         )
-    span = float(flops[-1] / flops[0])
-    reach = math.log(gap) / math.log(span) if span > 1 else math.inf
+    wide = float(flops[-1] / flops[0])
+    reach = math.log(gap) / math.log(wide) if wide > 1 else math.inf
     if len(flops) > 1 and reach > LONG_REACH:
         yield Finding(
             "span",
             "refusal" if reach > EXTREME_REACH else "warning",
-            f"The rungs span a factor {span:.3g} of compute and the target lies a factor {gap:,.0f} beyond: "
+            f"The rungs span a factor {wide:.3g} of compute and the target lies a factor {factor(gap)} beyond: "
             f"{reach:.1f} times as far in the logarithm, where {LONG_REACH:g} is tested.",
         )
     if flops[-1] < PUBLIC_FLOPS:
@@ -202,8 +207,9 @@ def _track_record(flops: Vector, gap: float) -> Iterator[Finding]:
     yield Finding(
         "track-record",
         "warning" if gap > TRACK_WARNING else "note",
-        f"The target is {gap:,.0f} times beyond the largest point; on public families the median error at about that "
-        f"distance was {100 * error:.1f} %, and the 90 % interval held {100 * held:.0f} % of {len(alike)} outcomes.",
+        f"The target is {factor(gap)} times beyond the largest point; on public families the median error at about "
+        f"that distance was {100 * error:.1f} %, and the 90 % interval held {100 * held:.0f} % of {len(alike)} "
+        "outcomes.",
     )
 
 
@@ -222,7 +228,7 @@ def _late_drops(observations: Sequence[Observation]) -> Iterator[Finding]:
         yield Finding(
             "late-drop",
             "warning",
-            f"The training curve drops late in {len(found)} run{'s' if len(found) > 1 else ''}, most in {label} "
+            f"The training curve drops late in {plural(len(found), 'run')}, most in {label} "
             f"({100 * excess:.0f} % beyond its earlier slope): something is learnt only at the end of the rungs.",
         )
 

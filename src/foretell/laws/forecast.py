@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,23 +16,26 @@ import numpy as np
 
 from foretell.core.errors import UserError
 from foretell.laws.averaging import held_out_probabilities
+from foretell.laws.choice_findings import choice_findings, names_of, stray_finding
 from foretell.laws.diagnostics import by_severity, diagnose
-from foretell.laws.frontier import Ladder, ladder_of, upper_part
+from foretell.laws.frontier import ladder_of, upper_part, without_strays
 from foretell.laws.ladder_shape import law_residuals, noise_of_sizes
 from foretell.laws.posterior import Mixture, infer
 from foretell.laws.prior import Prior, prior_for
 from foretell.laws.records import Finding, Forecast, Observation
-from foretell.laws.shape import NEAR_LOSS, Shape
-from foretell.laws.sizes import Sizes, Vector, gather_sizes, group_sizes
-from foretell.laws.tables.runs import Run, Runs, is_share
+from foretell.laws.shape import Shape
+from foretell.laws.sizes import Sizes, Vector, check_observations, check_range, gather_sizes
+from foretell.laws.tables.runs import Run, Runs
+from foretell.laws.target import level_of, positive_or_none, target_of
+from foretell.laws.unlike import unlike_public
 
 __all__ = ["Finding", "Forecast", "Observation", "forecast", "forecast_runs"]
 
 BAND_POINTS = 60
-LARGEST_SEED_SPREAD = 1.05
-FAR = 3.0  # factor between compute and 6 N D that conventions of counting explain
 PENALTY_DOUBT = 0.4  # of what the target owes to its shape: curvatures of public families scatter by so much
 BITS_PER_BYTE = "bits per byte"
+FEWEST_RISING, RISING_RANKS, RISE = 3, 0.6, 0.02  # computes, rank correlation, and share of itself, of a rising metric
+STRAIGHT = 0.3  # probability of a straight line, before it is tested, where a ladder is one as no public family is
 
 
 def forecast(
@@ -58,9 +61,16 @@ def forecast(
         UserError: for no runs, a value that is missing or not above zero, a level out of range, or a target that is not
             above the ladder.
     """
-    sizes = gather_sizes(observations)
+    check_observations(observations)
+    used, strays = without_strays(observations, one_recipe=True)
+    check_range(used)
+    sizes = gather_sizes(used)
     prior = prior_for(float(sizes.flops[-1]))
-    return _forecast_sizes(sizes, observations, _Question(target_flops, level, metric), prior)
+    made = _forecast_sizes(sizes, used, _Question(target_flops, level_of(level), metric), prior)
+    if not strays:
+        return made
+    findings = by_severity([*made.findings, stray_finding([(names_of(run), run.loss, near) for run, near in strays])])
+    return dataclasses.replace(made, findings=findings, left_out={"stray": [names_of(run) for run, _ in strays]})
 
 
 @dataclass(frozen=True)
@@ -78,9 +88,10 @@ def _forecast_sizes(
 ) -> Forecast:
     """Forecast from the sizes that laws are fitted to; laws are weighed on ``every`` size, some of them held out."""
     level, target_flops = asked.level, asked.target_flops
-    if not 0.5 <= level <= 0.999:
-        raise UserError(f"level is {level}; a probability from 0.5 to 0.999 is accepted.")
     _check_target(target_flops, float(sizes.flops[-1]))
+    unlike = unlike_public(every or sizes, sizes)
+    if unlike is not None and unlike.straight is not None:
+        prior = dataclasses.replace(prior, straight=STRAIGHT)
     bits_per_byte = asked.metric == BITS_PER_BYTE
     flops = np.geomspace(sizes.flops[0] / 2, target_flops, BAND_POINTS)
     flops[-1] = target_flops
@@ -96,6 +107,9 @@ def _forecast_sizes(
     low, median, high = (np.exp(mixture.quantiles(p)) for p in ((1 - level) / 2, 0.5, (1 + level) / 2))
     residuals = law_residuals(sizes, prior)
     interval = float(low[-1]), float(median[-1]), float(high[-1])
+    findings = diagnose(sizes, observations, residuals, target_flops, interval, prior=prior)
+    if unlike is not None:
+        findings = by_severity([*findings, Finding("unlike-public", "warning", unlike.sentence)])
     return Forecast(
         law=_law(mixture, level),
         target_flops=float(target_flops),
@@ -104,7 +118,7 @@ def _forecast_sizes(
         high=interval[2],
         level=level,
         metric=asked.metric,
-        findings=diagnose(sizes, observations, residuals, target_flops, interval, prior=prior),
+        findings=findings,
         band={"flops": flops.tolist(), "low": low.tolist(), "median": median.tolist(), "high": high.tolist()},
         rungs=_summaries(sizes, residuals, prior),
         observations=tuple(observations),
@@ -137,151 +151,71 @@ def forecast_runs(
     Raises:
         UserError: as :func:`forecast`, and where ``max_flops`` leaves no run.
     """
-    if is_share(runs.metric):
+    if runs.is_share:
         raise UserError(
             f"{runs.metric} is a share, not a loss; foretell.laws.capability.accuracy.forecast_share forecasts those."
         )
-    target_flops, params, tokens = target_of(target_flops, params, tokens)
+    target = target_of(target_flops, params, tokens)
+    max_flops = positive_or_none("max_flops", max_flops)
     used = [run for run in runs.runs if max_flops is None or run.flops <= max_flops]
     if not used:
         raise UserError(f"max_flops is {max_flops:.4g} and the smallest run has {runs.runs[0].flops:.4g} FLOPs.")
-    ladder = ladder_of([as_observation(run) for run in used])
+    if runs.kind is None:
+        _check_direction(runs.metric, used)
+    observations = [as_observation(run) for run in used]
+    names = {id(observation): run.called for observation, run in zip(observations, used, strict=True)}
+    ladder = ladder_of(observations)
     prior = prior_for(float(ladder.sizes.flops[-1]), without)
     sizes = upper_part(ladder.sizes)
-    asked = _Question(target_flops, level, runs.unit, _penalty(ladder.shape, target_flops, params, tokens))
+    asked = _Question(target[0], level_of(level), runs.unit, _penalty(ladder.shape, *target))
     made = _forecast_sizes(sizes, ladder.used, asked, prior, every=ladder.sizes)
-    notes = [*runs.findings, *_choice(ladder, sizes, len(used)), *_sweep(ladder)]
-    if ladder.shape is None and params is not None and tokens is not None:
-        notes += _untold_shape(used, tokens / params)
-    if asked.penalty:
-        notes.append(_shape_note(ladder.shape, target_flops, params, tokens, asked.penalty))
+    strays, others = ([names[id(run)] for run in runs_out] for runs_out in
+                      ([run for run, _ in ladder.strays], ladder.left_out))  # fmt: skip
+    notes = [*runs.findings, *choice_findings(ladder, sizes, strays, others, target, asked.penalty)]
     findings = by_severity([*made.findings, *notes])
-    return dataclasses.replace(made, metric=runs.metric, findings=findings), len(used)
-
-
-def target_of(
-    flops: float | None, params: float | None, tokens: float | None
-) -> tuple[float, float | None, float | None]:
-    """What run is asked for: compute from a shape, or the missing half of a shape from compute, by C = 6 N D.
-
-    Raises:
-        UserError: for a figure that is not finite and above zero, too few of them, or three that contradict each other.
-    """
-    flops, params, tokens = _figure("flops", flops), _figure("params", params), _figure("tokens", tokens)
-    if flops is None:
-        if params is None or tokens is None:
-            raise UserError("--flops is missing: the compute to forecast for (or --params and --tokens).")
-        return 6 * params * tokens, params, tokens
-    if params is not None and tokens is not None:
-        if not 1 / FAR <= flops / (6 * params * tokens) <= FAR:
-            raise UserError(
-                f"The target's flops are {flops:.4g} and 6 x params x tokens {6 * params * tokens:.4g}; give two of "
-                "the three."
-            )
-    elif params is not None:
-        tokens = flops / (6 * params)
-    elif tokens is not None:
-        params = flops / (6 * tokens)
-    return flops, params, tokens
-
-
-def _figure(name: str, value: Any) -> float | None:
-    """A figure of the target as a float: whole numbers above 2^63 are usual here, and numpy takes no such."""
-    try:
-        number = None if value is None else float(value)
-    except (TypeError, ValueError, OverflowError):
-        number = math.nan
-    if number is not None and not (math.isfinite(number) and number > 0):
-        raise UserError(f"{name} of the target is {value}; a finite number above zero is expected.")
-    return number
+    left_out = {reason: out for reason, out in (("stray", strays), ("frontier", others)) if out}
+    return dataclasses.replace(made, metric=runs.metric, findings=findings, left_out=left_out, kind=runs.kind), len(
+        used
+    )
 
 
 def as_observation(run: Run) -> Observation:
     """A table's run as the laws take it."""
-    return Observation(run.flops, run.value, run.params, run.tokens, run.seed, run.name)
+    return Observation(
+        run.flops, run.value, run.params, run.tokens, run.seed, run.name, unique_tokens=run.different_tokens
+    )
+
+
+def _check_direction(metric: str, runs: Sequence[Run]) -> None:
+    """Refuse what rises with compute as no loss can: it is most often a score whose name does not say so.
+
+    Raises:
+        UserError: naming the metric, how far it rises and the option that says what it is.
+    """
+    if len(runs) < FEWEST_RISING or len({run.flops for run in runs}) < FEWEST_RISING:
+        return
+    flops, values = (np.array(column) for column in zip(*((run.flops, run.value) for run in runs), strict=True))
+    ranks = np.array([np.searchsorted(np.sort(column), column) for column in (flops, values)])
+    half = len(values) // 2
+    first, last = float(np.median(values[:half])), float(np.median(values[-half:]))
+    if np.ptp(values) == 0 or np.corrcoef(ranks)[0, 1] < RISING_RANKS or last < (1 + RISE) * first:
+        return
+    said = f"{metric} rises with compute, from about {first:.3g} to {last:.3g}, where a loss falls"
+    if values.max() <= 1:
+        raise UserError(
+            f"{said}; if it is an accuracy or another share from 0 to 1, say --kind share, and if it is a loss, "
+            "--kind loss."
+        )
+    raise UserError(
+        f"{said}; if it is an accuracy or another share in percent, divide it by 100 and say --kind share, and if it "
+        "is a loss, --kind loss."
+    )
 
 
 def _penalty(shape: Shape | None, flops: float, params: float | None, tokens: float | None) -> float:
     if shape is None or params is None or tokens is None:
         return 0.0
     return float(shape.penalty(flops, params, tokens))
-
-
-def _shape_note(shape: Shape | None, flops: float, params: float | None, tokens: float | None, owed: float) -> Finding:
-    assert shape is not None and params is not None and tokens is not None
-    ratio, low, high = tokens / params, *shape.tried
-    outside = not low / 1.5 <= ratio <= high * 1.5
-    tail = f"; the runs have {low:.3g} to {high:.3g}, so this is beyond what they show." if outside else "."
-    return Finding(
-        "target-shape",
-        "warning" if outside else "note",
-        f"The target's {ratio:.3g} tokens per parameter cost {100 * math.expm1(owed):.1f} % of loss against the best "
-        f"{float(shape.best_ratio(flops)):.3g} at its compute{tail}",
-    )
-
-
-def _untold_shape(runs: Sequence[Run], ratio: float) -> Iterator[Finding]:
-    """A target unlike runs that do not tell what their shape costs: the forecast is then of a run like them."""
-    known = [run.tokens / run.params for run in runs if run.params is not None and run.tokens is not None]
-    if len(known) < len(runs) or not min(known) / 1.5 <= ratio <= max(known) * 1.5:
-        have = f"{min(known):.3g} to {max(known):.3g}" if known else "an unknown number"
-        yield Finding(
-            "target-shape",
-            "warning",
-            f"The target has {ratio:.3g} tokens per parameter and the runs {have}, which do not tell what that costs: "
-            "the forecast is of a run shaped like them, and another shape may do worse by 10 % and more.",
-        )
-
-
-def _choice(ladder: Ladder, sizes: Sizes, count: int) -> Iterator[Finding]:
-    """Which runs the law rests on, and why the others do not count."""
-    span = f"{sizes.flops[0]:.2g} to {sizes.flops[-1]:.2g} FLOPs"
-    if ladder.shape is not None:
-        far = len(ladder.left_out)
-        yield Finding(
-            "frontier",
-            "note",
-            f"The law is fitted to {len(sizes.flops)} points of {span}, averages over {len(ladder.used)} of {count} "
-            "runs corrected for their tokens per parameter"
-            + (
-                f"; left out: {far} more than {100 * NEAR_LOSS:.0f} % above the frontier or far from its shape."
-                if far
-                else "."
-            )
-            + _below(ladder.sizes, sizes),
-        )
-    elif len(sizes.flops) < len(ladder.sizes.flops) or ladder.left_out:
-        worse = (
-            f"; {len(ladder.left_out)} of {count} runs are not the best of their doubling of compute."
-            if ladder.left_out
-            else "."
-        )
-        yield Finding(
-            "frontier",
-            "note",
-            f"The law is fitted to {len(sizes.flops)} sizes of {span}, the best for their compute{worse}"
-            + _below(ladder.sizes, sizes),
-        )
-
-
-def _below(every: Sizes, kept: Sizes) -> str:
-    count = len(every.flops) - len(kept.flops)
-    if count == 1:
-        return " A smaller one is left out: it bends the law more than it supports it."
-    return f" {count} smaller ones are left out: they bend the law more than they support it." if count else ""
-
-
-def _sweep(ladder: Ladder) -> Iterator[Finding]:
-    if ladder.shape is not None:
-        return
-    spread = max(max(run.loss for run in size) / min(run.loss for run in size) for size in group_sizes(ladder.used))
-    if spread > LARGEST_SEED_SPREAD:
-        yield Finding(
-            "sweep",
-            "warning",
-            f"Runs of one size differ by up to {100 * (spread - 1):.0f} % and are averaged as its seeds; if they "
-            "are a sweep over settings, keep the best of each size.",
-        )
 
 
 def _check_target(target_flops: float, largest: float) -> None:

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from foretell.laws.records import Observation
 from foretell.laws.shape import Shape, smooth_frontier
-from foretell.laws.sizes import Sizes, gather_sizes, group_sizes
+from foretell.laws.sizes import Sizes, check_observations, check_range, gather_sizes, group_sizes
+from foretell.laws.strays import stray_runs
 
 FEW, ONE_RECIPE = 12, 2.0  # sizes, and the factor of tokens per parameter within which they are one ladder
 # The part of a frontier that a law is fitted to: what lies below bends it more than it supports it.
 SPAN, FEWEST = 16.0, 5
 
 Size = list[Observation]
+Stray = tuple[Observation, float]
 
 
 @dataclass(frozen=True)
@@ -30,16 +32,40 @@ class Ladder:
         sizes: all points of the frontier, or all sizes of a ladder of one recipe, in order of compute.
         shape: how the loss depends on tokens per parameter; ``None`` where the points are runs as they are.
         used, left_out: the runs behind the points, and those that are too far from the frontier to say anything.
+        strays: runs whose loss cannot be that of their size, each with the loss that the others lead to expect. With
+            the used and the left out they are all runs.
     """
 
     sizes: Sizes
     shape: Shape | None
     used: tuple[Observation, ...]
     left_out: tuple[Observation, ...]
+    strays: tuple[Stray, ...] = ()
 
 
 def ladder_of(runs: Sequence[Observation]) -> Ladder:
-    """A few sizes of one recipe as they are; of many runs the smoothed frontier, or the best if shapes are unknown."""
+    """A few sizes of one recipe as they are; of many runs the smoothed frontier, or the best if shapes are unknown.
+
+    Raises:
+        UserError: for the rows that :mod:`foretell.laws.sizes` names.
+    """
+    check_observations(runs)
+    rest, strays = without_strays(runs, one_recipe=_is_ladder(runs))
+    ladder = _ladder(rest)
+    check_range(ladder.used)
+    return dataclasses.replace(ladder, strays=strays)
+
+
+def without_strays(
+    runs: Sequence[Observation], *, one_recipe: bool
+) -> tuple[tuple[Observation, ...], tuple[Stray, ...]]:
+    """The runs less those of :func:`foretell.laws.strays.stray_runs`, and these with the loss expected of them."""
+    strays = stray_runs(runs, one_recipe=one_recipe)
+    rest = tuple(run for index, run in enumerate(runs) if index not in strays)
+    return rest, tuple((runs[index], expected) for index, expected in sorted(strays.items()))
+
+
+def _ladder(runs: Sequence[Observation]) -> Ladder:
     if _is_ladder(runs):
         return Ladder(gather_sizes(runs), None, tuple(runs), ())
     smoothed = smooth_frontier(runs)

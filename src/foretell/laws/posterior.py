@@ -142,7 +142,10 @@ def weigh(before: Sequence[float], log_evidence: Sequence[float]) -> list[float]
     best = max(log_evidence)
     weights = [share * math.exp(seen - best) for share, seen in zip(before, log_evidence, strict=True)]
     least = LEAST_PROBABILITY if len(weights) > 1 else 0.0
-    return [min(max(weight / sum(weights), least), 1 - least) for weight in weights]
+    kept = [max(weight / sum(weights), least) for weight in weights]
+    spare = 1 - least * len(kept)
+    above = sum(share - least for share in kept)
+    return [least + spare * (share - least) / above if above > 0 else share for share in kept]
 
 
 def _scales(sizes: Sizes, prior: Prior) -> tuple[Matrix, Vector]:

@@ -7,6 +7,8 @@ With x = ln(C / C of the largest rung) and m the level there, ln(L) - m is
 - relaxing slope:                             -e x - (s - e) (1 - e^(-r x)) / r
   The log-log slope falls from s at the largest rung towards a floor e at a rate r. On public families slopes of 0.08 to
   0.11 at 1e18 FLOPs, and of 0.05 to 0.06 there, both come down to 0.04 to 0.05 a thousand times further.
+- straight line, L = a C^-b:                  -b x
+  For ladders that are straight where every public family bends (:mod:`foretell.laws.unlike`), and for no others.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from foretell.laws.ladder_shape import mean_slope
-from foretell.laws.prior import Prior, transition_probability
+from foretell.laws.prior import Prior, offset_share, transition_probability
 from foretell.laws.sizes import Sizes, Vector
 
 Matrix = NDArray[np.float64]
@@ -55,7 +57,12 @@ class Law:
 
 def laws_for(sizes: Sizes, *, bits_per_byte: bool, prior: Prior) -> tuple[Law, ...]:
     """The laws that are averaged for a ladder."""
-    laws = [_offset_law(sizes, 1 - prior.relaxing, bits_per_byte, prior), _relaxing_law(sizes, prior.relaxing, prior)]
+    curved = 1 - prior.straight
+    laws = [
+        _offset_law(sizes, curved * (1 - prior.relaxing), bits_per_byte, prior),
+        _relaxing_law(sizes, curved * prior.relaxing, prior),
+        _straight_law(sizes, prior.straight),
+    ]
     return tuple(law for law in laws if law.probability > 0)
 
 
@@ -72,8 +79,8 @@ def _offset_law(sizes: Sizes, probability: float, bits_per_byte: bool, prior: Pr
     """Columns b, f, onset and strength of a transition (Olsson et al. 2022), which steepens the curve for a while."""
     top = math.exp(float(sizes.log_loss[-1]))
     slope = mean_slope(sizes)
-    share, factor = prior.offset_share, prior.offset_share_factor
-    if bits_per_byte and prior.offset_bits < share * top:
+    share, factor = offset_share(float(sizes.flops[-1]), prior), prior.offset_share_factor
+    if bits_per_byte and prior.offset_bits < prior.offset_share * top:
         share, factor = prior.offset_bits / top, prior.offset_bits_factor
     shares = np.minimum(lognormal_points(share, factor, 16), LARGEST_SHARE)
     exponents = np.geomspace(0.015, 0.9, 56)
@@ -123,3 +130,17 @@ def _relaxing_law(sizes: Sizes, probability: float, prior: Prior) -> Law:
     top = f"{sizes.flops[-1]:.4g}"
     return Law("relaxing slope", f"ln L(C) = m - e x - (s - e) (1 - exp(-r x)) / r, x = ln(C / {top})", probability,
                shapes, _normalised(weights), curves, constants)  # fmt: skip
+
+
+def _straight_law(sizes: Sizes, probability: float) -> Law:
+    """Column b, any slope as likely as any other of its order: nothing is known of such ladders."""
+    slopes = np.geomspace(0.004, 1.0, 160)[:, None]
+
+    def curves(rows: Matrix, x: Vector) -> Matrix:
+        return np.asarray(-rows * x[None, :])
+
+    def constants(rows: Matrix, level: Vector) -> dict[str, Vector]:
+        return {"a": np.exp(level) * sizes.flops[-1] ** rows[:, 0], "b": rows[:, 0]}
+
+    return Law("power law without offset", "L(C) = a * C^-b", probability, slopes,
+               _normalised(np.zeros(len(slopes))), curves, constants)  # fmt: skip

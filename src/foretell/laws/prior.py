@@ -38,6 +38,7 @@ class Prior:
     offset_bits_factor: float = 1.7
     offset_share: float = 0.6  # of the largest rung's loss, where the metric has no such scale
     offset_share_factor: float = 1.4
+    offset_flops: float = 0.0  # where both terms of the law are equal, which gives the share instead; 0 for unknown
     seed_noise: float = 0.005
     seed_noise_factor: float = 1.8
     misfit: float = 0.003
@@ -48,13 +49,23 @@ class Prior:
     transition_small: float = 0.3  # probability at and below TRANSITION_SMALL_FLOPS; 0 for none at all
     transition_large: float = 0.04  # at and above TRANSITION_LARGE_FLOPS
     transition_strength: float = 0.6  # scale of the half-normal u
-    relaxing: float = 0.0  # probability of the law whose slope relaxes, see foretell.laws.power_laws; its s, e and r:
+    straight: float = 0.0  # probability of a straight line, for ladders that no public family is like
+    relaxing: float = (
+        0.0  # probability, of the rest, of the law whose slope relaxes (foretell.laws.power_laws); s, e, r:
+    )
     slope: float = 0.055
     slope_factor: float = 1.5
     floor: float = 0.037
     floor_factor: float = 1.2
     rate: float = 0.25
     rate_factor: float = 2.0
+
+
+def offset_share(top_flops: float, prior: Prior) -> float:
+    """Median of c / L at the largest rung; by the law itself c / (a C^-b) grows as C^b."""
+    if not prior.offset_flops:
+        return prior.offset_share
+    return float(1 / (1 + (top_flops / prior.offset_flops) ** -prior.exponent))
 
 
 def transition_probability(top_flops: float, prior: Prior) -> float:

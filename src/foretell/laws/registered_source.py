@@ -14,7 +14,7 @@ from foretell.core.files import content_hash, sha256_file, storage_errors
 from foretell.laws.forecast import as_observation
 from foretell.laws.records import Observation
 from foretell.laws.registry import registered_forecast
-from foretell.laws.tables.columns import is_share
+from foretell.laws.tables.columns import Kind, share_asked
 from foretell.laws.tables.run_folders import LOG, RECIPE, RESULT, SETTINGS
 from foretell.laws.tables.runs import Run, read_runs
 
@@ -106,7 +106,8 @@ def check_source(registered: Mapping[str, Any], path: Path) -> tuple[SourceCheck
         )
     forecast = registered_forecast(registered)
     sha256 = source_hash(path)
-    runs = read_runs(path, forecast.metric, options.get("family")).runs
+    read = read_runs(path, forecast.metric, options.get("family"), forecast.kind)
+    runs = read.runs
     check = SourceCheck(
         path=str(path),
         sha256=sha256,
@@ -117,7 +118,7 @@ def check_source(registered: Mapping[str, Any], path: Path) -> tuple[SourceCheck
         ).total(),
     )
     asked = options.get("params"), options.get("tokens")
-    return check, outcome_among(runs, forecast.target_flops, forecast.metric, *asked)
+    return check, outcome_among(runs, forecast.target_flops, forecast.metric, *asked, kind=read.kind)
 
 
 def _figures(run: Observation) -> tuple[Any, ...]:
@@ -125,8 +126,9 @@ def _figures(run: Observation) -> tuple[Any, ...]:
 
 
 def outcome_among(
-    runs: tuple[Run, ...], flops: float, metric: str, params: float | None = None, tokens: float | None = None
-) -> TableOutcome | None:
+    runs: tuple[Run, ...], flops: float, metric: str, params: float | None = None, tokens: float | None = None,
+    kind: Kind | None = None,
+) -> TableOutcome | None:  # fmt: skip
     """The outcome at ``flops`` among finished runs; see :func:`check_source`."""
     near = [run for run in runs if flops * (1 - ROUNDING) <= run.flops <= flops * NEAR]
     if not near:
@@ -136,7 +138,7 @@ def outcome_among(
     for run in near:
         if run.flops == nearest:
             sizes.setdefault((run.params, run.tokens), []).append(run)
-    worse = -1.0 if is_share(metric) else 1.0
+    worse = -1.0 if share_asked(metric, kind) else 1.0
     value, shape = min(
         ((_mean(group), shape) for shape, group in sizes.items()),
         key=lambda found: (_distance(found[1], (params, tokens)), worse * found[0]),

@@ -12,8 +12,8 @@ from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.core.files import content_hash, read_json, storage_errors, write_json
+from foretell.core.wording import as_json
 from foretell.laws.records import Forecast
-from foretell.laws.tables.columns import is_share
 
 KIND = "foretell forecast registration"
 VERSION = 1
@@ -74,16 +74,28 @@ def load_registered(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} has been changed since it was sealed on {sealed.get('created')}; its hash does not match."
         )
+    missing = [name for name in ("version", "created", "forecast", "observations", "context") if name not in sealed]
+    if missing:
+        raise UserError(f"{path} is sealed as a registered forecast, but its {missing[0]} is missing.")
+    if not isinstance(sealed["context"], dict):
+        raise UserError(f"{path}: context is {as_json(sealed['context'])}; an object is expected.")
     if sealed["version"] != VERSION:
         raise UserError(
             f"{path} is a registration of version {sealed['version']}; this Foretell reads version {VERSION}."
         )
+    try:
+        registered_forecast(sealed)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     return sealed
 
 
 def registered_forecast(registered: Mapping[str, Any]) -> Forecast:
     """The forecast inside a registration, with the runs it was made from."""
-    return Forecast.from_dict(registered["forecast"] | {"observations": registered["observations"]})
+    forecast = registered["forecast"]
+    if not isinstance(forecast, Mapping):
+        raise UserError(f"This is not a forecast: {as_json(forecast)} is no object with named fields.")
+    return Forecast.from_dict({**forecast, "observations": registered["observations"]})
 
 
 def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,12 +115,12 @@ def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: M
         UserError: as :func:`check_outcome`.
     """
     forecast = registered_forecast(registered)
-    check_outcome(outcome_loss, forecast.metric)
+    check_outcome(outcome_loss, share=forecast.is_share)
     inside = forecast.low <= outcome_loss <= forecast.high
     error = outcome_loss / forecast.median - 1
     place = "inside" if inside else "below" if outcome_loss < forecast.low else "above"
     refused = " The ladder had been refused beforehand." if forecast.refused else ""
-    share = is_share(forecast.metric)
+    share = forecast.is_share
     off = f"{100 * abs(outcome_loss - forecast.median):.1f} points" if share else f"{100 * abs(error):.1f} %"
     named = " " not in forecast.metric  # the name of a column, not a unit in words
     reached = (
@@ -133,7 +145,7 @@ def score(registered: Mapping[str, Any], outcome_loss: float, outcome_context: M
     }
 
 
-def check_outcome(outcome: Any, metric: str) -> None:
+def check_outcome(outcome: Any, *, share: bool) -> None:
     """Refuse what no run can have reached.
 
     Raises:
@@ -141,14 +153,12 @@ def check_outcome(outcome: Any, metric: str) -> None:
     """
     if not isinstance(outcome, int | float) or not math.isfinite(outcome):
         valid = False
-    elif is_share(metric):
+    elif share:
         valid = 0 <= outcome <= 1
     else:
         valid = outcome > 0
     if not valid:
-        kind, accepted = (
-            ("value", "a share from 0 to 1") if is_share(metric) else ("loss", "a finite number above zero")
-        )
+        kind, accepted = ("value", "a share from 0 to 1") if share else ("loss", "a finite number above zero")
         raise UserError(f"The outcome's {kind} is {outcome}; {accepted} is needed.")
 
 

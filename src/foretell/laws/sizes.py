@@ -15,7 +15,9 @@ from foretell.laws.records import Observation
 
 Vector = NDArray[np.float64]
 
-SAME_COMPUTE = 1.05  # sizes nearer than this factor are alternatives at one budget; the better one is the frontier
+LEAST_LOSS, LARGEST_LOSS = 1e-9, 1e9
+# Sizes within this factor of the smallest are alternatives at one budget; the best of them is the frontier.
+SAME_COMPUTE = 1.05
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Sizes:
 
 
 def check_observations(observations: Sequence[Observation]) -> None:
-    """Refuse rows that no law can use.
+    """Refuse rows that no law can use; :func:`check_range` goes on from there.
 
     Raises:
         UserError: naming the row (counted from 1), the field and the value.
@@ -69,16 +71,31 @@ def check_observations(observations: Sequence[Observation]) -> None:
                 raise UserError(f"Run {row}{name}: {field} is {value}; a finite number above zero is needed.")
 
 
+def check_range(observations: Sequence[Observation]) -> None:
+    """Refuse losses whose forecast would leave the numbers that a computer has, once strays have been set aside.
+
+    Raises:
+        UserError: naming the run and its loss.
+    """
+    for row, observation in enumerate(observations, start=1):
+        if not LEAST_LOSS <= observation.loss <= LARGEST_LOSS:
+            raise UserError(
+                f"The loss of {observation.label or f'run {row}'} is {observation.loss:.4g}; a loss from "
+                f"{LEAST_LOSS:g} to {LARGEST_LOSS:g} is expected."
+            )
+
+
 def group_sizes(observations: Sequence[Observation]) -> list[list[Observation]]:
     """Runs of one size together, in order of compute.
 
-    One size is one compute with the same parameters and tokens. Where these are not known, runs of equal compute may be
-    seeds or a sweep over shapes; they are one size only as far as their seeds differ.
+    One size is one compute with the same parameters, tokens and different tokens: a run that reads half the text twice
+    is no seed of one that reads all of it once. Where shapes are not known, runs of equal compute may be seeds or a
+    sweep over shapes; they are one size only as far as their seeds differ.
     """
     groups: dict[tuple[float, ...], list[Observation]] = {}
     repeats: Counter[tuple[float, ...]] = Counter()
     for run in observations:
-        key: tuple[float, ...] = (run.flops, run.params or 0.0, run.tokens or 0.0)
+        key: tuple[float, ...] = (run.flops, run.params or 0.0, run.tokens or 0.0, _different(run))
         if run.params is None or run.tokens is None:
             repeats[*key, run.seed] += 1
             key = (*key, repeats[*key, run.seed])
@@ -96,12 +113,14 @@ def gather_sizes(observations: Sequence[Observation]) -> Sizes:
     ordered = group_sizes(observations)
     kept: list[list[Observation]] = []
     set_aside: list[str] = []
+    budget = 0.0  # of the alternatives: the smallest's compute, or sizes in small steps would all be one budget's
     for group in ordered:
-        if kept and group[0].flops < SAME_COMPUTE * kept[-1][0].flops:
+        if group[0].flops < SAME_COMPUTE * budget:
             worse, better = sorted((kept.pop(), group), key=_mean_log_loss, reverse=True)
             set_aside.append(_name(worse))
             kept.append(better)
         else:
+            budget = group[0].flops
             kept.append(group)
     means = [_mean_log_loss(group) for group in kept]
     squares = sum((math.log(run.loss) - mean) ** 2 for group, mean in zip(kept, means, strict=True) for run in group)
@@ -116,6 +135,11 @@ def gather_sizes(observations: Sequence[Observation]) -> Sizes:
         freedom=sum(len(group) - 1 for group in kept),
         set_aside=tuple(set_aside),
     )
+
+
+def _different(run: Observation) -> float:
+    """Different tokens to three digits, for trainers count epochs with a remainder; 0 where they are all different."""
+    return float(f"{run.unique_tokens:.3g}") if run.unique_tokens is not None else 0.0
 
 
 def _mean_log_loss(group: Sequence[Observation]) -> float:

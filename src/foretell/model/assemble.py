@@ -30,8 +30,14 @@ def neighbour_rows(heads: int, head_dim: int) -> Tensor:
     return torch.arange(heads * head_dim).view(heads, 2, head_dim // 2).transpose(1, 2).flatten()
 
 
-def reordered(weight: Weight, index: Tensor) -> Weight:
-    """Its rows (or elements of a bias) ``index``, in that order."""
+def reordered(weight: Weight, index: Tensor, name: str) -> Weight:
+    """Its rows (or elements of a bias) ``index``, in that order, which are all of them.
+
+    Raises:
+        UserError: where it has more or fewer.
+    """
+    if weight.shape[0] != len(index):
+        raise UserError(f"{name} has {weight.shape[0]} rows and its configuration says {len(index)}.")
     return weight.rows(index) if isinstance(weight, QuantisedMatrix) else weight[index]
 
 

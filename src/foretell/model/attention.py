@@ -22,8 +22,8 @@ class BlockwiseCausalAttention(torch.autograd.Function):
     """softmax(Q K' + causal mask) V, exactly; queries come scaled."""
 
     @staticmethod
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """[B H, T, E] each, to [B H, T, E]."""
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None) -> Tensor:
+        """[B H, T, E] each, and what :func:`visible_within` says or nothing, to [B H, T, E]."""
         length = query.shape[1]
         future = torch.ones(BLOCK, BLOCK, dtype=torch.bool, device=query.device).triu(1)
         outputs, probabilities = [], []
@@ -31,6 +31,9 @@ class BlockwiseCausalAttention(torch.autograd.Function):
             end = min(start + BLOCK, length)
             scores = torch.bmm(query[:, start:end], key[:, :end].transpose(1, 2))
             scores[:, :, start:].masked_fill_(future[: end - start, : end - start], -math.inf)
+            if visible is not None:
+                unseen = ~visible[:, :, start:end, :end]
+                scores.unflatten(0, (len(visible), -1)).masked_fill_(unseen, -math.inf)
             probability = torch.softmax(scores, dim=-1)
             outputs.append(torch.bmm(probability, value[:, :end]))
             probabilities.append(probability)
@@ -38,7 +41,7 @@ class BlockwiseCausalAttention(torch.autograd.Function):
         return torch.cat(outputs, dim=1)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, Tensor, None]:
         """Gradients of queries, keys and values; the last block, which sees every key, comes first."""
         (gradient,) = gradients
         query, key, value, *probabilities = ctx.saved_tensors
@@ -59,7 +62,19 @@ class BlockwiseCausalAttention(torch.autograd.Function):
                 keys[:, :end].baddbmm_(dscores.transpose(1, 2), query[:, start:end])
                 values[:, :end].baddbmm_(probability.transpose(1, 2), out)
         assert keys is not None and values is not None
-        return torch.cat(queries[::-1], dim=1), keys, values
+        return torch.cat(queries[::-1], dim=1), keys, values, None
+
+
+def visible_within(documents: Tensor) -> Tensor:
+    """Which positions each may look at where a row holds several documents: those before it in its own.
+
+    Args:
+        documents: integers [B, T]; positions with the same number in a row are of the same document.
+
+    Returns:
+        bool [B, 1, T, T], queries by keys; every position sees itself.
+    """
+    return (documents.unsqueeze(2) == documents.unsqueeze(1)).tril_().unsqueeze(1)
 
 
 def causal_mask(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:
@@ -68,18 +83,24 @@ def causal_mask(queries: int, keys: int, window: int | None, device: torch.devic
     return mask if window is None else mask.triu(keys - queries - window + 1)
 
 
-def causal_attention(query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None) -> Tensor:
+def causal_attention(
+    query: Tensor, key: Tensor, value: Tensor, scale: float, window: int | None = None, visible: Tensor | None = None
+) -> Tensor:
     """Causal attention of [B, H, T, E] queries, keys and values to [B, H, T, E], by what is fastest here.
 
-    With a ``window`` a position sees itself and ``window - 1`` before it.
+    With a ``window`` a position sees itself and ``window - 1`` before it; with ``visible`` of :func:`visible_within`,
+    of these those of its own document.
     """
     if window is not None and window < query.shape[2]:
         mask = causal_mask(query.shape[2], key.shape[2], window, query.device)
+        mask = mask if visible is None else mask & visible
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scale)
     trains = torch.is_grad_enabled() and query.requires_grad and 1 < query.shape[2] <= LONGEST
     exact = query.dtype == key.dtype == value.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
     if trains and exact and query.device.type == "cpu":
         parts = (part.flatten(0, 1) for part in (query * scale, key, value))
-        mixed: Tensor = BlockwiseCausalAttention.apply(*parts)
+        mixed: Tensor = BlockwiseCausalAttention.apply(*parts, visible)
         return mixed.view(query.shape)
+    if visible is not None:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=visible, scale=scale)
     return F.scaled_dot_product_attention(query, key, value, is_causal=query.shape[2] > 1, scale=scale)

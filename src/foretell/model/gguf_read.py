@@ -68,21 +68,28 @@ def config_from_gguf(file: GgufFile, context: int | None = None) -> ModelConfig:
             raise UserError(
                 f"{file.path}: {architecture}.{key} is {found!r}; {' or '.join(map(repr, accepted))} is read."
             )
-    heads = value("attention.head_count")
-    head_dim = value("attention.key_length", value("embedding_length") // heads)
+
+    def whole(key: str, default: int | None = None) -> int:
+        found = value(key, default)
+        if not isinstance(found, int) or found < 1:
+            raise UserError(f"{file.path}: {architecture}.{key} is {found!r}; a whole number above 0 is read.")
+        return found
+
+    heads = whole("attention.head_count")
+    head_dim = whole("attention.key_length", whole("embedding_length") // heads)
     for key in ("attention.value_length", "rope.dimension_count"):
         if value(key, head_dim) != head_dim:
             raise UserError(f"{file.path}: {architecture}.{key} is {value(key)}; the head's {head_dim} is read.")
-    stated = value("context_length")
+    stated = whole("context_length")
     tensors = file.tensors
     shape = {
         "vocab_size": tensors[TOP["embedding.weight"]].shape[0] if TOP["embedding.weight"] in tensors else 0,
-        "width": value("embedding_length"),
-        "depth": value("block_count"),
+        "width": whole("embedding_length"),
+        "depth": whole("block_count"),
         "heads": heads,
-        "kv_heads": value("attention.head_count_kv", heads),
+        "kv_heads": whole("attention.head_count_kv", heads),
         "head_dim": head_dim,
-        "ffn_width": value("feed_forward_length"),
+        "ffn_width": whole("feed_forward_length"),
         "context": stated if context is None else min(context, stated),
         "rope_theta": value("rope.freq_base", 10_000.0),
         "norm_eps": value("attention.layer_norm_rms_epsilon"),
@@ -104,7 +111,7 @@ def _rotary_scaling(file: GgufFile, config: ModelConfig, architecture: str) -> R
     """From the metadata, or from the divisors of each frequency, which is how Llama 3's scaling is stored."""
     if ROTARY_FACTORS in file.tensors:
         factors = as_float(unpacked(file.tensors[ROTARY_FACTORS]))
-        scaling = RotaryScaling(kind="llama3", factor=float(factors.max()))
+        scaling = build(RotaryScaling, {"kind": "llama3", "factor": float(factors.max())})
         expected = rotary_factors(rotary_frequencies(config.head_dim, config.rope_theta), scaling).float()
         if factors.shape != expected.shape or not torch.allclose(factors, expected, rtol=1e-4):
             raise UserError(
@@ -113,7 +120,7 @@ def _rotary_scaling(file: GgufFile, config: ModelConfig, architecture: str) -> R
         return scaling
     if file.metadata.get(f"{architecture}.rope.scaling.type", "none") == "none":
         return None
-    return RotaryScaling(kind="linear", factor=file.require(f"{architecture}.rope.scaling.factor"))
+    return build(RotaryScaling, {"kind": "linear", "factor": file.require(f"{architecture}.rope.scaling.factor")})
 
 
 def decoder_from_gguf(file: GgufFile, *, dequantise: bool = False, context: int | None = None) -> Decoder:
@@ -147,8 +154,9 @@ def decoder_from_gguf(file: GgufFile, *, dequantise: bool = False, context: int 
         for kind in ("weight", "bias") if config.qkv_bias else ("weight",):
             query, key, value = (take(f"blk.{layer}.{theirs}.{kind}") for theirs in QKV)
             if neighbours:
-                query = reordered(query, half_split_rows(config.heads, config.head_dim))
-                key = reordered(key, half_split_rows(config.kv_heads, config.head_dim))
+                name = f"{file.path}: blk.{layer}.attn"
+                query = reordered(query, half_split_rows(config.heads, config.head_dim), f"{name}_q.{kind}")
+                key = reordered(key, half_split_rows(config.kv_heads, config.head_dim), f"{name}_k.{kind}")
             weights[f"blocks.{layer}.attention.qkv.{kind}"] = stacked([query, key, value])
     if unread:
         raise UserError(f"{file.path}: the tensor {min(unread)} has no place in this decoder.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from foretell.core.config import build
@@ -22,6 +22,21 @@ ACCEPTED: dict[str, tuple[Any, ...]] = {
     "quantization_config": (None,),
     "is_encoder_decoder": (False,),
     "add_cross_attention": (False,),
+}
+_SIZES = {
+    "vocab_size": "vocab_size",
+    "width": "hidden_size",
+    "depth": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "kv_heads": "num_key_value_heads",
+    "head_dim": "head_dim",
+    "ffn_width": "intermediate_size",
+    "context": "max_position_embeddings",
+}
+_OPTIONAL: dict[str, Callable[[dict[str, int]], int]] = {  # what a missing size is, by those before it
+    "num_key_value_heads": lambda sizes: sizes["heads"],
+    "head_dim": lambda sizes: sizes["width"] // sizes["heads"],
+    "max_position_embeddings": lambda sizes: 2048,
 }
 _LLAMA3 = {
     "factor": "factor",
@@ -135,23 +150,13 @@ def config_from_hf(values: Mapping[str, Any], source: str = "config.json") -> Mo
         found = values.get(key, accepted[0])
         if found not in accepted:
             raise UserError(f"{source}: {key} is {found!r}; {accepted[0]!r} is read.")
-    try:
-        heads, width = values["num_attention_heads"], values["hidden_size"]
-        shape = {
-            "vocab_size": values["vocab_size"],
-            "width": width,
-            "depth": values["num_hidden_layers"],
-            "heads": heads,
-            "kv_heads": values.get("num_key_value_heads") or heads,
-            "head_dim": values.get("head_dim") or width // heads,
-            "ffn_width": values["intermediate_size"],
-            "context": values.get("max_position_embeddings", 2048),
-            "norm_eps": values.get("rms_norm_eps", 1e-6),
-            "qk_norm": kind == "qwen3",
-            "tied": values.get("tie_word_embeddings", False),
-        }
-    except KeyError as error:
-        raise UserError(f"{source}: the key {error} is missing.") from error
+    sizes = _sizes_from_hf(values, source)
+    shape: dict[str, Any] = {
+        **sizes,
+        "norm_eps": values.get("rms_norm_eps", 1e-6),
+        "qk_norm": kind == "qwen3",
+        "tied": values.get("tie_word_embeddings", False),
+    }
     attention_bias = bool(values.get("attention_bias")) and kind in ("llama", "qwen3")
     shape |= {
         "qkv_bias": attention_bias or kind == "qwen2",
@@ -163,6 +168,25 @@ def config_from_hf(values: Mapping[str, Any], source: str = "config.json") -> Mo
         return build(ModelConfig, shape)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
+
+
+def _sizes_from_hf(values: Mapping[str, Any], source: str) -> dict[str, int]:
+    """The whole numbers of a shape, under our names."""
+    found: dict[str, int] = {}
+    for ours, key in _SIZES.items():
+        stated = values.get(key)
+        if stated is None and key not in _OPTIONAL:
+            raise UserError(f"{source}: the key {key!r} is missing.")
+        number = _OPTIONAL[key](found) if stated is None else stated
+        if not isinstance(number, int) or number < 1:
+            raise UserError(f"{source}: {key} is {number!r}; a whole number above 0 is read.")
+        found[ours] = number
+    if found["heads"] % found["kv_heads"]:
+        raise UserError(
+            f"{source}: num_key_value_heads is {found['kv_heads']}; a divisor of num_attention_heads, which is "
+            f"{found['heads']}, is read."
+        )
+    return found
 
 
 def _window_from_hf(values: Mapping[str, Any], kind: str, source: str) -> dict[str, Any]:

@@ -109,9 +109,8 @@ class LinearCrossEntropy(torch.autograd.Function):
         """Summed loss in nats of [tokens, D] hidden states under [V, D] head weights and [tokens] labels."""
         precision = torch.promote_types(hidden.dtype, torch.float32)
         total = torch.zeros((), dtype=precision, device=hidden.device)
-        needs_gradient = any(ctx.needs_input_grad[:2])
-        gradient_hidden = torch.empty_like(hidden) if needs_gradient else None
-        gradient_weight = torch.zeros_like(weight) if needs_gradient else None
+        gradient_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+        gradient_weight = torch.zeros_like(weight) if ctx.needs_input_grad[1] else None  # none of a frozen head
         rows = max(64, LinearCrossEntropy.CHUNK_LOGITS // weight.shape[0])
         for start in range(0, hidden.shape[0], rows):
             part = slice(start, start + rows)
@@ -122,19 +121,20 @@ class LinearCrossEntropy(torch.autograd.Function):
             logits = (scaled @ weight.t()).to(precision)
             log_probability, gradient = label_log_probability_and_softmax(logits, index)
             total -= (log_probability * counts).sum()
-            if gradient_hidden is None or gradient_weight is None:
+            if gradient_hidden is None and gradient_weight is None:
                 continue
             # d loss / d logits = softmax - one_hot; ignored rows and the scale are dealt with on the small factors
             gradient.scatter_add_(1, index, torch.full_like(gradient[:, :1], -1.0))
             gradient = gradient.to(hidden.dtype)
-            torch.mm(gradient, weight, out=gradient_hidden[part]).mul_(counts * scale)
-            gradient_weight.addmm_(gradient.t(), scaled * counts)
-        if needs_gradient:
-            ctx.save_for_backward(gradient_hidden, gradient_weight)
+            if gradient_hidden is not None:
+                torch.mm(gradient, weight, out=gradient_hidden[part]).mul_(counts * scale)
+            if gradient_weight is not None:
+                gradient_weight.addmm_(gradient.t(), scaled * counts)
+        ctx.save_for_backward(gradient_hidden, gradient_weight)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradient: Any) -> tuple[Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *gradient: Any) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Scale the stored gradients by the incoming scalar."""
-        gradient_hidden, gradient_weight = ctx.saved_tensors
-        return gradient_hidden * gradient[0], gradient_weight * gradient[0], None, None
+        of_hidden, of_weight = (None if stored is None else stored * gradient[0] for stored in ctx.saved_tensors)
+        return of_hidden, of_weight, None, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,16 @@ def vocabulary(recipe: Recipe) -> int:
 
 def measured_peak(recipe: Recipe) -> float:
     """Matrix products of this machine in FLOP/s, in the precision that the recipe trains in."""
+    return _measured(recipe.training.precision)
+
+
+@functools.cache  # a second or two, and the plan and the run both want it
+def _measured(precision: str) -> float:
     import torch  # two seconds that a recipe's mistakes need not wait for
 
     from foretell.core.hardware import default_device, matmul_peak
 
-    return matmul_peak(default_device(), getattr(torch, recipe.training.precision))
+    return matmul_peak(default_device(), getattr(torch, precision))
 
 
 def foreseen(plan: Plan) -> tuple[Finding, ...]:

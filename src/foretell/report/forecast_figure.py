@@ -14,7 +14,6 @@ from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, N
 from numpy.typing import NDArray
 
 from foretell.laws.records import Forecast
-from foretell.laws.tables.columns import is_share
 from foretell.laws.tables.runs import Run
 from foretell.report.drawing import INK, LAW, OUTCOME, PAPER, RUNG, inline_svg, legend_above, widen_left, write_figure
 from foretell.report.forecast_record import ForecastRecord
@@ -103,7 +102,7 @@ def limits_of(record: ForecastRecord) -> Limits:
     The axis of a share is not logarithmic and ends at 0 and 1.
     """
     made = record.forecast
-    share = is_share(made.metric)
+    share = made.is_share
     change, back = (float, float) if share else (math.log, math.exp)
     runs = [shown.run for shown in record.runs]
     core = [change(value) for value in (*made.band["low"], *made.band["high"], made.low, made.high)]
@@ -132,11 +131,11 @@ def _rises(made: Forecast) -> bool:
 def _draw(axes: Axes, record: ForecastRecord) -> None:
     made, limits = record.forecast, limits_of(record)
     axes.set_xscale("log")
-    if not is_share(made.metric):
+    if not made.is_share:
         axes.set_yscale("log")
     axes.set_xlim(*limits.flops)
     axes.set_ylim(*limits.loss)
-    far = record.of_use("far from the frontier")
+    far = [*record.of_use("far from the frontier"), *record.of_use("stray")]
     _dots(axes, far, "left out", "x", color=RUNG, alpha=0.35, markeredgewidth=0.8)
     _dots(axes, record.of_use("used"), "runs used", "o", color=RUNG, alpha=0.35, markeredgewidth=0)
     _dots(axes, record.of_use("kept back"), "runs kept back", "D", color=OUTCOME, alpha=0.55, markeredgewidth=0)

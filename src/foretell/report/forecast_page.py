@@ -11,7 +11,6 @@ from markupsafe import Markup
 
 from foretell.core.files import write_atomic
 from foretell.laws.records import Finding, Forecast
-from foretell.laws.tables.columns import is_share
 from foretell.report.forecast_figure import NARROW, WIDE, forecast_svg, limits_of
 from foretell.report.forecast_record import ForecastRecord
 from foretell.report.summary import Tile
@@ -68,7 +67,7 @@ def _context(record: ForecastRecord) -> dict[str, Any]:
         "points": points_table(record),
         "runs": runs_table(record),
         "runs_read": len(record.runs),
-        "uses": {use: len(record.of_use(use)) for use in ("used", "far from the frontier", "kept back")},
+        "uses": {use: len(record.of_use(use)) for use in ("used", "far from the frontier", "stray", "kept back")},
         "left_out": left_out_table(record),
         "rows_left_out": sum(rows.count for rows in record.left_out),
         "context": {key: record.context.get(key) for key in CONTEXT},
@@ -94,7 +93,7 @@ def tiles(record: ForecastRecord) -> list[Tile]:
 
 def _off(made: Forecast, value: float) -> str:
     """How far a value lies from the forecast: of a loss in per cent of it, of a share in points."""
-    if is_share(made.metric):
+    if made.is_share:
         return f"{100 * (value - made.median):+.1f} points"
     return f"{100 * (value / made.median - 1):+.1f} %"
 
@@ -142,7 +141,7 @@ def points_table(record: ForecastRecord) -> Table:
             Cell(str(rung["seeds"])),
             Cell(loss(rung["mean_loss"])),
             cell(rung["standard_error"], plain),
-            Cell(f"{100 * rung['residual']:+.2f} {'points' if is_share(made.metric) else '%'}"),
+            Cell(f"{100 * rung['residual']:+.2f} {'points' if made.is_share else '%'}"),
         ]
         for rung in made.rungs
     ]

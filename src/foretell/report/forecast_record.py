@@ -12,14 +12,14 @@ from foretell.laws.forecast import as_observation
 from foretell.laws.records import Forecast
 from foretell.laws.tables.runs import Run, Runs
 
-Use = Literal["used", "far from the frontier", "kept back"]
+Use = Literal["used", "far from the frontier", "stray", "kept back"]
 # Rows that other forecasts are made from; there may be thousands, and nothing is wrong with them.
 ELSEWHERE = {"other-metric": "Rows of other metrics.", "other-family": "Rows of other families."}
 
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A run and what it was to the forecast: behind the law's points, set aside as inefficient, or kept back.
+    """A run and what it was to the forecast: behind the law's points, inefficient, far off all others, or kept back.
 
     Runs are kept back by a limit of compute (``--max-flops``).
     """
@@ -80,6 +80,7 @@ def record_of_folder(forecast: Forecast, context: Mapping[str, Any]) -> Forecast
 def sort_runs(forecast: Forecast, runs: Iterable[Run], max_flops: float | None) -> tuple[ShownRun, ...]:
     """Each run with what it was to the forecast; of runs that agree in everything as many are used as it used."""
     behind = Counter(forecast.observations)
+    strays = set(forecast.left_out.get("stray", ()))
     shown = []
     for run in runs:
         observation = as_observation(run)
@@ -89,6 +90,8 @@ def sort_runs(forecast: Forecast, runs: Iterable[Run], max_flops: float | None) 
         elif behind[observation]:
             behind[observation] -= 1
             use = "used"
+        elif run.called in strays:
+            use = "stray"
         shown.append(ShownRun(run, use))
     return tuple(shown)
 

@@ -6,6 +6,7 @@ import math
 from datetime import UTC, datetime
 
 from foretell.core.progress import duration
+from foretell.core.wording import plural as plural  # its home is below, for sentences of the laws; pages find it here
 
 MISSING = "not recorded"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -145,8 +146,3 @@ def one_line(text: str, longest: int) -> str:
     """A name for a label: printable, on one line, cut to ``longest`` characters."""
     plain_text = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return plain_text if len(plain_text) <= longest else plain_text[: longest - 1] + "…"
-
-
-def plural(number: int, singular: str, many: str | None = None) -> str:
-    """``1 run``, ``12 runs``."""
-    return f"{number:,} {singular if number == 1 else many or singular + 's'}"

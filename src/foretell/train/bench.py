@@ -6,24 +6,23 @@ machine's speed touches all alike. Same shape, batch, optimizer (fused AdamW), c
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 
 from foretell.core.errors import UserError
 from foretell.core.hardware import available_cores, default_device, environment, keep_freed_memory, matmul_peak
-from foretell.core.processes import leave_with_parent
+from foretell.core.peers import Peer
 from foretell.core.progress import track
 from foretell.data.stream import Batch
 from foretell.model.config import ModelConfig, ffn_width_for, training_flops_per_token
 from foretell.model.decoder import build_decoder
 from foretell.model.hf import config_to_hf
+from foretell.model.parametrization import Parametrization
 from foretell.train.config import RunSettings
 from foretell.train.execution import has_compiler
 from foretell.train.objective import next_token
@@ -53,13 +52,13 @@ def _foretell_step(width: int, compiled: bool, cores: int) -> Callable[[], None]
     torch.set_num_threads(1)
     if compiled:
         compile_blocks(model)
-    optimizer = build_optimizer(model, settings)
+    optimizer = build_optimizer(model, settings, Parametrization(model.config).groups(model))
     rows = torch.randint(0, VOCABULARY, (ROWS, CONTEXT + 1), generator=torch.Generator().manual_seed(0))
     batch = Batch(rows[:, :-1].contiguous(), rows[:, 1:].contiguous(), ROWS * CONTEXT)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        replicas.forward_backward(batch)
+        replicas.forward_backward(batch, 0)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, foreach=True)
         optimizer.step()
 
@@ -86,46 +85,34 @@ def _transformers_step(width: int, cores: int) -> Callable[[], None]:
     return step
 
 
-def _serve(connection: Connection, parent: int, peer: str, width: int, cores: int) -> None:
-    """Take a step whenever told to and answer with its seconds."""
-    leave_with_parent(parent)
-    if peer == "transformers":
-        step = _transformers_step(width, cores)
-    else:
-        step = _foretell_step(width, peer == "foretell", cores)
-    while connection.recv():
+def _step(peer: str, width: int, cores: int) -> Callable[[Any], float]:
+    """A step of a peer, which answers with its seconds."""
+    step = (
+        _transformers_step(width, cores) if peer == "transformers" else _foretell_step(width, peer == "foretell", cores)
+    )
+
+    def timed(_: Any) -> float:
         start = time.perf_counter()
         step()
-        connection.send(time.perf_counter() - start)
+        return time.perf_counter() - start
+
+    return timed
 
 
 def time_width(width: int, steps: int, cores: int) -> dict[str, Any]:
     """Median seconds of ``steps`` steps of every peer at one width, taken in turn, with the matrix-product peak."""
-    context = multiprocessing.get_context("spawn")
     peers = [peer for peer in PEERS if peer != "foretell" or has_compiler()]
-    pipes: dict[str, Connection] = {}
-    processes = []
-    for peer in peers:
-        pipes[peer], theirs = context.Pipe()
-        processes.append(context.Process(target=_serve, args=(theirs, os.getpid(), peer, width, cores)))
-        processes[-1].start()
-
-    def step(peer: str) -> float:
-        pipes[peer].send(True)
-        return float(pipes[peer].recv())
-
-    start_up = {peer: step(peer) for peer in peers}
-    seconds: dict[str, list[float]] = {peer: [] for peer in peers}
-    peaks = []
-    for index in track(range(WARMUP_STEPS + steps), f"width {width}", WARMUP_STEPS + steps):
-        for peer in peers:
-            taken = step(peer)
-            if index >= WARMUP_STEPS:
-                seconds[peer].append(taken)
-        peaks.append(matmul_peak(default_device(), repeats=1))
-    for peer, process in zip(peers, processes, strict=True):
-        pipes[peer].send(False)
-        process.join()
+    with ExitStack() as stack:
+        processes = {peer: stack.enter_context(Peer(_step, peer, width, cores)) for peer in peers}
+        start_up = {peer: process.ask(None) for peer, process in processes.items()}
+        seconds: dict[str, list[float]] = {peer: [] for peer in peers}
+        peaks = []
+        for index in track(range(WARMUP_STEPS + steps), f"width {width}", WARMUP_STEPS + steps):
+            for peer, process in processes.items():
+                taken = process.ask(None)
+                if index >= WARMUP_STEPS:
+                    seconds[peer].append(taken)
+            peaks.append(matmul_peak(default_device(), repeats=1))
     medians = {peer: statistics.median(values) for peer, values in seconds.items()}
     ours = medians[peers[0]]
     tokens, peak = ROWS * CONTEXT, statistics.median(peaks)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from foretell.core.config import Settings
-from foretell.model.config import ModelConfig, training_flops_per_token
+from foretell.model.config import ModelConfig, count_parameters, training_flops_per_token
 
 
 class GuardConfig(Settings):
@@ -75,9 +75,14 @@ class RunSettings(Settings):
     training: TrainingConfig = TrainingConfig()
 
     @property
+    def row_length(self) -> int:
+        """Tokens of a row."""
+        return self.model.context
+
+    @property
     def tokens_per_step(self) -> int:
         """Tokens of one optimizer step."""
-        return self.rows * self.model.context
+        return self.rows * self.row_length
 
     @property
     def tokens(self) -> int:
@@ -85,6 +90,16 @@ class RunSettings(Settings):
         return self.steps * self.tokens_per_step
 
     @property
+    def trained_parameters(self) -> int:
+        """Parameters that the optimizer changes."""
+        return count_parameters(self.model).total
+
+    @property
+    def flops_per_token(self) -> float:
+        """Training FLOPs of a token, counted from the shape."""
+        return training_flops_per_token(self.model)
+
+    @property
     def flops(self) -> float:
-        """Training FLOPs of the whole run, counted from the shape."""
-        return self.tokens * training_flops_per_token(self.model)
+        """Training FLOPs of the whole run."""
+        return self.tokens * self.flops_per_token

@@ -19,8 +19,8 @@ class StepView:
     step: int
     steps: int
     loss: float  # nats per token
-    bits_per_byte: float
-    heldout_bits_per_byte: float
+    figure: float  # the loss in the display's unit
+    heldout: float  # in the same unit; not a number before the first evaluation
     learning_rate: float
     tokens_per_second: float
     flops_per_second: float
@@ -34,10 +34,11 @@ class Display:
     Args:
         title: what is being trained.
         forecast: the sealed forecast in words, shown beside the loss, or empty.
+        unit: of the figure that is shown, in words.
     """
 
-    def __init__(self, title: str, forecast: str = "") -> None:
-        self.title, self.forecast = title, forecast
+    def __init__(self, title: str, forecast: str = "", unit: str = "bits per byte") -> None:
+        self.title, self.forecast, self.unit = title, forecast, unit
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._last = 0.0
 
@@ -59,9 +60,9 @@ class Display:
         if self._live:
             self._live.update(self._table(view))
         else:
-            heldout = "" if math.isnan(view.heldout_bits_per_byte) else f", held-out {view.heldout_bits_per_byte:.3f}"
+            heldout = "" if math.isnan(view.heldout) else f", held-out {view.heldout:.3f}"
             say(
-                f"  {self.title}: step {view.step}/{view.steps}, {view.bits_per_byte:.3f} bits per byte{heldout}"
+                f"  {self.title}: step {view.step}/{view.steps}, {view.figure:.3f} {self.unit}{heldout}"
                 f"{f' (forecast {self.forecast})' if self.forecast else ''}, {view.tokens_per_second:,.0f} tokens/s, "
                 f"{view.flops_per_second / 1e9:.0f} GFLOP/s ({view.peak_share:.0%} of peak), "
                 f"{duration(view.seconds_left)} left"
@@ -69,11 +70,12 @@ class Display:
 
     def _table(self, view: StepView) -> Table:
         table = Table(title=f"{self.title}: step {view.step} of {view.steps}", title_justify="left", box=None)
-        for column in ("loss", "bits/byte", "held-out", "forecast", "tokens/s", "GFLOP/s", "of peak", "left"):
+        unit = self.unit.replace(" per ", "/")
+        for column in ("loss", unit, "held-out", "forecast", "tokens/s", "GFLOP/s", "of peak", "left"):
             table.add_column(column, justify="right")
-        heldout = "-" if math.isnan(view.heldout_bits_per_byte) else f"{view.heldout_bits_per_byte:.3f}"
+        heldout = "-" if math.isnan(view.heldout) else f"{view.heldout:.3f}"
         table.add_row(
-            f"{view.loss:.3f}", f"{view.bits_per_byte:.3f}", heldout, self.forecast or "-",
+            f"{view.loss:.3f}", f"{view.figure:.3f}", heldout, self.forecast or "-",
             f"{view.tokens_per_second:,.0f}", f"{view.flops_per_second / 1e9:.0f}", f"{view.peak_share:.0%}",
             duration(view.seconds_left),
         )  # fmt: skip

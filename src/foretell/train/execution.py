@@ -12,11 +12,14 @@ from foretell.core.config import Settings, build
 from foretell.core.errors import UserError
 from foretell.core.files import read_json, write_json
 from foretell.core.hardware import available_cores, default_device
+from foretell.model.config import count_parameters
 from foretell.train.config import RunSettings
 
 # Compiling takes half a minute; below this many seconds of expected training it does not pay.
 COMPILE_PAYS_SECONDS = 240.0
 ASSUMED_FLOPS_PER_SECOND_AND_CORE = 4e10
+SHARED_MEMORY = Path("/dev/shm")
+SHARED_MEMORY_RESERVE = 1.2
 
 
 class Execution(Settings):
@@ -32,6 +35,17 @@ class Execution(Settings):
 def has_compiler() -> bool:
     """Whether a C++ compiler that ``torch.compile`` can call is on the path."""
     return any(shutil.which(name) for name in (os.environ.get("CXX") or "g++", "clang++"))
+
+
+def fits_shared_memory(settings: RunSettings, replicas: int) -> bool:
+    """Whether the weights and the gradients of all replicas but the first fit where they share them.
+
+    Containers give 64 MB of it unless told otherwise, and a process that writes more is killed.
+    """
+    if replicas == 1 or not SHARED_MEMORY.is_dir():
+        return True
+    needed = 4.0 * (count_parameters(settings.model).total + (replicas - 1) * settings.trained_parameters)
+    return shutil.disk_usage(SHARED_MEMORY).free > SHARED_MEMORY_RESERVE * needed
 
 
 def choose_execution(settings: RunSettings, threads: int | None) -> Execution:
@@ -52,6 +66,8 @@ def choose_execution(settings: RunSettings, threads: int | None) -> Execution:
     # They compute in float32; another precision stays in one process rather than being dropped.
     shared = device.type == "cpu" and settings.training.precision == "float32"
     replicas = max(1, min(cores, settings.rows // 2)) if shared else 1
+    if not fits_shared_memory(settings, replicas):
+        replicas = 1
     return Execution(
         device=device.type, threads=cores // replicas, replicas=replicas, compiled=compiled, torch=torch.__version__
     )

@@ -20,9 +20,7 @@ from foretell.core.files import read_json, write_json
 from foretell.core.hardware import energy_counter, estimated_watts, keep_freed_memory
 from foretell.core.progress import say
 from foretell.core.runlog import RunLog, truncate_log
-from foretell.data.stream import Batch, TokenStream
-from foretell.data.tokens import TokenDataset
-from foretell.model.config import count_parameters, six_n_flops, training_flops_per_token
+from foretell.model.config import count_parameters, six_n_flops
 from foretell.model.decoder import Decoder, build_decoder
 from foretell.train.checkpoint import (
     Checkpoint,
@@ -33,13 +31,20 @@ from foretell.train.checkpoint import (
 )
 from foretell.train.config import RunSettings
 from foretell.train.display import Display, StepView
-from foretell.train.evaluate import evaluate
 from foretell.train.execution import Execution, recorded_execution
 from foretell.train.guard import Guard
 from foretell.train.interrupt import stop_requested
-from foretell.train.objective import Objective, next_token
-from foretell.train.optimizer import build_optimizer, load_optimizer_tensors, optimizer_tensors, set_learning_rate
+from foretell.train.objective import Objective
+from foretell.train.optimizer import (
+    build_optimizer,
+    load_optimizer_tensors,
+    optimizer_tensors,
+    set_learning_rate,
+    trained_parameters,
+)
+from foretell.train.pretraining import Pretraining
 from foretell.train.replicas import Replicas, accumulate, compile_blocks
+from foretell.train.work import Work
 
 RECENT_STEPS = 32  # whose median speed is shown, and from which the time left follows
 LOG_RECORDS = 400  # step records a run writes, evenly spaced
@@ -52,26 +57,28 @@ class Trainer:
 
     Args:
         settings: the run in full.
-        tokens: folder of the tokenised corpus.
+        work: what is trained and on what; the folder of a tokenised corpus stands for pretraining on it.
         folder: where the run lives.
         threads: cores to use; all when ``None``. Only the first start decides, a resume keeps it.
         peak: measured matrix-product rate in FLOP/s that shares are quoted of.
         display: who shows the steps, if anyone.
+        objective: in the place of the work's own.
     """
 
     def __init__(
         self,
         settings: RunSettings,
-        tokens: Path,
+        work: Work | Path,
         folder: Path,
         *,
         threads: int | None = None,
         peak: float = math.nan,
         display: Display | None = None,
-        objective: Objective = next_token,
+        objective: Objective | None = None,
     ) -> None:
         self.settings, self.folder, self.peak, self.display = settings, folder, peak, display
-        self.objective = objective
+        self.work: Work = Pretraining(settings, work) if isinstance(work, Path) else work
+        self.objective = objective or self.work.objective
         claim_folder(folder, settings)
         self.execution: Execution = recorded_execution(folder, settings, threads)
         torch.set_num_threads(self.execution.threads)
@@ -79,22 +86,20 @@ class Trainer:
         self.device = torch.device(self.execution.device)
         cores = self.execution.threads * self.execution.replicas
         self.watts, self.assumption = estimated_watts(self.device, cores)
-        self.train_set, self.heldout = TokenDataset(tokens, "train"), TokenDataset(tokens, "heldout")
-        self.model = build_decoder(settings.model, settings.seed, self.device)
+        self.model = self.work.build(self.device)
         self.replicas: Replicas | None = None
         if self.execution.replicas > 1:
             others = self.execution.replicas - 1
             self.replicas = Replicas(
-                self.model, objective, settings.training.micro_rows, others, self.execution.compiled
+                self.model, self.objective, settings.training.micro_rows, others, self.execution.compiled
             )
-        self.optimizer = build_optimizer(self.model, settings)
+        self.optimizer = build_optimizer(self.model, settings, self.work.groups(self.model))
         self.guard = Guard(settings.training.guard)
-        self.stream = TokenStream(self.train_set, settings.model.context, settings.rows, settings.seed)
-        self.step, self.seconds, self.joules, self.heldout_bits = 0, 0.0, 0.0, math.nan
+        self.stream = self.work.open_stream()
+        self.step, self.seconds, self.joules, self.heldout = 0, 0.0, 0.0, math.nan
         self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self.warm = False
-        self.bits_per_nat = self.train_set.token_count / self.train_set.bytes / math.log(2)
-        self.step_flops = settings.tokens_per_step * training_flops_per_token(settings.model)
+        self.step_flops = settings.tokens_per_step * settings.flops_per_token
         self.checkpoint_every = max(1, settings.steps // settings.training.checkpoints)
         self.resume()
 
@@ -113,8 +118,20 @@ class Trainer:
         self.log.write("resume" if self.step else "start", step=self.step, **self.execution.model_dump())
 
     def load(self, checkpoint: Checkpoint) -> None:
-        """Weights, optimizer, guard and step of a checkpoint."""
-        self.model.load_state_dict(checkpoint.model)
+        """Weights, optimizer, guard and step of a checkpoint.
+
+        Raises:
+            UserError: where it relies on something else than what there is now.
+        """
+        for name, value in self.work.identity().items():
+            if checkpoint.state.get(name) != value:
+                raise UserError(
+                    f"The checkpoint in {self.folder} was made over another {name} ({checkpoint.state.get(name)!r} "
+                    f"there, {value!r} now); give that one, or choose another folder."
+                )
+        with torch.no_grad():
+            for name, parameter in trained_parameters(self.model).items():
+                parameter.copy_(checkpoint.model[name])
         load_optimizer_tensors(self.model, self.optimizer, checkpoint.optimizer)
         self.guard.load_state_dict(checkpoint.state["guard"])
         self.step = checkpoint.step
@@ -127,8 +144,9 @@ class Trainer:
             "guard": self.guard.state_dict(),
             "seconds": self.seconds,
             "joules": self.joules,
+            **self.work.identity(),
         }
-        weights = {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}
+        weights = {name: weight.detach().contiguous() for name, weight in trained_parameters(self.model).items()}
         checkpoint = Checkpoint(self.step, weights, optimizer_tensors(self.model, self.optimizer), state)
         save_checkpoint(self.folder / "checkpoints", checkpoint, self.settings.training.keep_checkpoints)
 
@@ -168,20 +186,21 @@ class Trainer:
             say("  compiling the model (half a minute; training.compile=off leaves it out)")
             compile_blocks(self.model)
 
-    def forward_backward(self) -> tuple[float, int]:
-        """Gradients of the next batch, normalised by its tokens over the whole step; (mean nats, tokens)."""
+    def forward_backward(self) -> float:
+        """Gradients of the next batch, normalised by its tokens over the whole step; mean nats."""
         batch = self.stream.next_batch()
+        seed = (self.settings.seed << 48) + (self.step << 16)  # of dropout; the last bits tell replicas apart
         if self.replicas:
-            return self.replicas.forward_backward(batch) / batch.tokens, batch.tokens
-        moved = Batch(batch.inputs.to(self.device), batch.labels.to(self.device), batch.tokens)
+            return self.replicas.forward_backward(batch, seed) / batch.tokens
+        moved = batch.to(self.device)
         precision = (
             torch.autocast(self.device.type, torch.bfloat16)
             if self.settings.training.precision == "bfloat16"
             else nullcontext()
         )
         with precision:
-            total = accumulate(self.model, self.objective, moved, self.settings.training.micro_rows, batch.tokens)
-        return total / batch.tokens, batch.tokens
+            total = accumulate(self.model, self.objective, moved, self.settings.training.micro_rows, seed)
+        return total / batch.tokens
 
     def train_step(self) -> None:
         """One optimizer step, judged by the guard and logged."""
@@ -189,7 +208,7 @@ class Trainer:
         settings = self.settings
         rate = set_learning_rate(self.optimizer, settings, self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss, tokens = self.forward_backward()
+        loss = self.forward_backward()
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.training.clip, foreach=True))
         verdict, reason = self.guard.judge(self.step + 1, loss, norm)
         if verdict == "apply":
@@ -207,7 +226,7 @@ class Trainer:
         self.warm = True  # the first step of a process compiles
         after = energy_counter()
         self.joules += after - energy if after is not None and energy is not None else self.watts * elapsed
-        self.record(loss, norm, rate, tokens, elapsed)
+        self.record(loss, norm, rate, elapsed)
 
     def roll_back(self, reason: str) -> None:
         """Return to the last regular checkpoint and go on with data not yet seen."""
@@ -229,14 +248,16 @@ class Trainer:
         # The checkpoint now carries the stream's position and the count of rollbacks: a kill repeats neither.
         self.save()
 
-    def record(self, loss: float, norm: float, rate: float, tokens: int, elapsed: float) -> None:
+    def record(self, loss: float, norm: float, rate: float, elapsed: float) -> None:
         """Write the step to log, TensorBoard and display."""
         settings = self.settings
         flops_per_second = self.step_flops / elapsed
-        bits = loss * self.bits_per_nat
+        figure = loss * self.work.per_nat
         if self.step % max(1, settings.steps // LOG_RECORDS) == 0 or self.step == settings.steps:
-            figures = {"loss": loss, "bits_per_byte": bits, "learning_rate": rate, "grad_norm": norm,
-                       "tokens_per_second": tokens / elapsed, "flops_per_second": flops_per_second}  # fmt: skip
+            figures = {
+                "loss": loss, self.work.unit: figure, "learning_rate": rate, "grad_norm": norm,
+                "tokens_per_second": settings.tokens_per_step / elapsed, "flops_per_second": flops_per_second,
+            }  # fmt: skip
             self.log.write("step", step=self.step, tokens=self.step * settings.tokens_per_step,
                            flops=self.step * self.step_flops, **figures)  # fmt: skip
             for name, value in figures.items():
@@ -245,7 +266,7 @@ class Trainer:
             usual = statistics.median(self.recent)
             self.display.show(
                 StepView(
-                    self.step, settings.steps, loss, bits, self.heldout_bits, rate, settings.tokens_per_step / usual,
+                    self.step, settings.steps, loss, figure, self.heldout, rate, settings.tokens_per_step / usual,
                     self.step_flops / usual, self.step_flops / usual / self.peak,
                     usual * (settings.steps - self.step),
                 )
@@ -254,13 +275,15 @@ class Trainer:
     def evaluate(self, rows: int | None = None) -> dict[str, Any]:
         """Held-out figures now, logged."""
         torch.set_num_threads(self.execution.threads * self.execution.replicas)
-        figures = evaluate(self.model, self.heldout, rows)
+        figures = self.work.evaluate(self.model, rows)
         torch.set_num_threads(self.execution.threads)
-        self.heldout_bits = figures["bits_per_byte"]
-        losses = {key: figures[key] for key in ("nats_per_token", "bits_per_byte", "bits_per_word")}
+        if not figures:
+            return figures
+        self.heldout = figures[self.work.unit]
+        losses = {key: figures[key] for key in ("nats_per_token", "bits_per_byte", "bits_per_word") if key in figures}
         done = {"tokens": self.step * self.settings.tokens_per_step, "flops": self.step * self.step_flops}
         self.log.write("eval", step=self.step, whole=rows is None, **done, **losses)
-        self.board.add_scalar("heldout/bits_per_byte", figures["bits_per_byte"], self.step)
+        self.board.add_scalar(f"heldout/{self.work.unit}", self.heldout, self.step)
         return figures
 
     def finish(self) -> dict[str, Any]:
@@ -289,9 +312,10 @@ class Trainer:
             "execution": self.execution.model_dump(),
             "heldout": figures,
             "finished": time.time(),
+            **self.work.results(),
         }
         write_json(self.folder / "result.json", result)
-        self.log.write("finish", step=self.step, bits_per_byte=figures["bits_per_byte"])
+        self.log.write("finish", step=self.step, **{self.work.unit: self.heldout})
         return result
 
     def close(self) -> None:

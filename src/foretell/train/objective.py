@@ -9,16 +9,18 @@ import torch
 from foretell.data.stream import Batch
 from foretell.model.decoder import Decoder
 
-# (model, inputs, labels) to the summed loss of the labels that count.
-Objective = Callable[[Decoder, torch.Tensor, torch.Tensor], torch.Tensor]
+# The model and the tensors of a micro-batch (see Batch.tensors) to the summed loss of the labels that count.
+Objective = Callable[..., torch.Tensor]
 
 
-def next_token(model: Decoder, inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def next_token(
+    model: Decoder, inputs: torch.Tensor, labels: torch.Tensor, documents: torch.Tensor | None = None
+) -> torch.Tensor:
     """Cross-entropy of the next token, in nats, summed over labels."""
-    return model.loss(inputs, labels)
+    return model.loss(inputs, labels, documents)
 
 
-def micro_batches(batch: Batch, rows: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Cut a step's batch into (inputs, labels) pairs of at most ``rows`` rows, alike in size as far as they can be."""
+def micro_batches(batch: Batch, rows: int) -> list[tuple[torch.Tensor, ...]]:
+    """Cut the tensors of a step's batch into parts of at most ``rows`` rows, alike in size as far as they can be."""
     count = -(-len(batch.inputs) // rows)
-    return list(zip(batch.inputs.tensor_split(count), batch.labels.tensor_split(count), strict=True))
+    return list(zip(*(tensor.tensor_split(count) for tensor in batch.tensors), strict=True))

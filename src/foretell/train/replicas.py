@@ -10,6 +10,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 import torch
@@ -20,9 +21,9 @@ from foretell.core.errors import UserError
 from foretell.core.hardware import keep_freed_memory
 from foretell.core.processes import leave_with_parent
 from foretell.data.stream import Batch
-from foretell.model.config import ModelConfig
-from foretell.model.decoder import Decoder, build_decoder
+from foretell.model.decoder import Decoder
 from foretell.train.objective import Objective, micro_batches
+from foretell.train.optimizer import trained_parameters
 
 
 def compile_blocks(model: Decoder) -> None:
@@ -31,12 +32,17 @@ def compile_blocks(model: Decoder) -> None:
         block.compile(dynamic=False)
 
 
-def accumulate(model: Decoder, objective: Objective, batch: Batch, micro_rows: int, tokens: int) -> float:
-    """Add the gradients of ``batch``, normalised by ``tokens`` of the whole step; returns the loss sum in nats."""
+def accumulate(model: Decoder, objective: Objective, batch: Batch, micro_rows: int, seed: int) -> float:
+    """Add the gradients of ``batch``, normalised by ``batch.tokens`` of the whole step; returns the loss sum in nats.
+
+    Args:
+        seed: of what the objective draws (dropout), so that a step that is taken again draws the same.
+    """
+    torch.manual_seed(seed)
     losses = []
-    for inputs, labels in micro_batches(batch, micro_rows):
-        loss = objective(model, inputs, labels)
-        (loss / tokens).backward()
+    for tensors in micro_batches(batch, micro_rows):
+        loss = objective(model, *tensors)
+        (loss / batch.tokens).backward()
         losses.append(loss.detach())
     return float(torch.stack(losses).sum())
 
@@ -44,9 +50,8 @@ def accumulate(model: Decoder, objective: Objective, batch: Batch, micro_rows: i
 def _serve(
     connection: Connection,
     parent: int,
-    config: ModelConfig,
-    weights: list[Tensor],
-    gradients: list[Tensor],
+    model: Decoder,
+    gradient: Tensor,
     objective: Objective,
     micro_rows: int,
     compiled: bool,
@@ -57,59 +62,75 @@ def _serve(
     leave_with_parent(parent)
     keep_freed_memory()
     torch.set_num_threads(1)
-    model = build_decoder(config)
-    for parameter, weight, gradient in zip(model.parameters(), weights, gradients, strict=True):
-        parameter.data = weight
-        parameter.grad = gradient
+    for parameter, part in zip(trained_parameters(model).values(), _parts(model, gradient), strict=True):
+        parameter.grad = part
     if compiled:
         compile_blocks(model)
     with contextlib.suppress(EOFError):  # the first process ended without a word
         while (share := connection.recv()) is not None:
-            inputs, labels, tokens = share
-            torch._foreach_zero_(gradients)
-            batch = Batch(torch.from_numpy(inputs), torch.from_numpy(labels), tokens)
-            connection.send(accumulate(model, objective, batch, micro_rows, tokens))
+            arrays, tokens, seed = share
+            gradient.zero_()
+            batch = _batch([torch.from_numpy(array) for array in arrays], tokens)
+            connection.send(accumulate(model, objective, batch, micro_rows, seed))
+
+
+def _parts(model: Decoder, gradient: Tensor) -> list[Tensor]:
+    """One vector as a view for each trained parameter."""
+    parameters = list(trained_parameters(model).values())
+    pieces = gradient.split([parameter.numel() for parameter in parameters])
+    return [piece.view_as(parameter) for piece, parameter in zip(pieces, parameters, strict=True)]
+
+
+def _batch(tensors: Sequence[Tensor], tokens: int) -> Batch:
+    """The batch that has these :attr:`Batch.tensors`."""
+    inputs, labels, *documents = tensors
+    return Batch(inputs, labels, tokens, *documents)
 
 
 class Replicas:
     """The other replicas of a model that trains in this process; use one for each run and close it.
 
     Args:
-        model: moved into shared memory; its gradients are complete after :meth:`forward_backward`.
+        model: moved into shared memory, where all replicas read it; its gradients are complete after
+            :meth:`forward_backward`.
         count: replicas besides the model itself.
     """
 
     def __init__(self, model: Decoder, objective: Objective, micro_rows: int, count: int, compiled: bool) -> None:
         self.model, self.objective, self.micro_rows = model, objective, micro_rows
-        weights = [parameter.data.share_memory_() for parameter in model.parameters()]
-        self.gradients = [[torch.zeros_like(weight).share_memory_() for weight in weights] for _ in range(count)]
+        model.share_memory()
+        # One vector a replica: a file descriptor for each tensor would run into the limit on them.
+        size = sum(parameter.numel() for parameter in trained_parameters(model).values())
+        vectors = [torch.zeros(size).share_memory_() for _ in range(count)]
+        self.gradients = [_parts(model, vector) for vector in vectors]
         context = multiprocessing.get_context("spawn")
         self.connections: list[Connection] = []
         self.processes = []
-        for gradients in self.gradients:
+        for vector in vectors:
             ours, theirs = context.Pipe()
-            arguments = (theirs, os.getpid(), model.config, weights, gradients, objective, micro_rows, compiled)
+            arguments = (theirs, os.getpid(), model, vector, objective, micro_rows, compiled)
             process = context.Process(target=_serve, args=arguments, daemon=True)
             process.start()
             theirs.close()
             self.connections.append(ours)
             self.processes.append(process)
 
-    def forward_backward(self, batch: Batch) -> float:
+    def forward_backward(self, batch: Batch, seed: int) -> float:
         """Gradients of the whole batch in the model's ``grad``, added in the order of the replicas; the loss sum.
+
+        Args:
+            seed: of this step; each replica's own follows from it.
 
         Raises:
             UserError: when a replica was killed from outside.
         """
-        shares = list(zip(batch.inputs.chunk(len(self.processes) + 1), batch.labels.chunk(len(self.processes) + 1),
-                          strict=True))  # fmt: skip
+        count = len(self.processes) + 1
+        shares = list(zip(*(tensor.chunk(count) for tensor in batch.tensors), strict=True))
         busy = self.connections[: len(shares) - 1]
         try:
-            for connection, (inputs, labels) in zip(busy, shares[1:], strict=True):
-                connection.send((inputs.numpy(), labels.numpy(), batch.tokens))
-            inputs, labels = shares[0]
-            own = Batch(inputs, labels, batch.tokens)
-            total = accumulate(self.model, self.objective, own, self.micro_rows, batch.tokens)
+            for number, connection in enumerate(busy, 1):
+                connection.send(([tensor.numpy() for tensor in shares[number]], batch.tokens, seed + number))
+            total = accumulate(self.model, self.objective, _batch(shares[0], batch.tokens), self.micro_rows, seed)
             total += sum(float(connection.recv()) for connection in busy)
         except (EOFError, OSError) as error:
             raise UserError(

@@ -36,15 +36,15 @@ NEAR = 1.6  # a frontier point within this factor of a gap stands for it
 # far to doubt a law (kappa and the factors) is not searched: so few families reward too little doubt. It is set so
 # that nine of ten families drawn from fits to one source are held by what the others teach (test_laws_simulation.py).
 START = Prior(
-    relaxing=0.5, exponent=0.15, exponent_factor=1.5, offset_share_factor=1.4, floor_factor=1.35, kappa=0.08,
-    transition_small=0.0,
+    relaxing=0.5, exponent=0.15, exponent_factor=1.5, offset_flops=3e17, offset_share_factor=1.2, floor_factor=1.35,
+    kappa=0.08, transition_small=0.0,
 )  # fmt: skip
 SEARCHED: dict[str, tuple[float, ...]] = {
     "floor": (0.03, 0.034, 0.037, 0.041),
     "rate": (0.18, 0.25, 0.35),
     "slope": (0.045, 0.055, 0.065),
     "exponent": (0.12, 0.15, 0.18),
-    "offset_share": (0.5, 0.55, 0.6, 0.65),
+    "offset_flops": (3e16, 1e17, 3e17, 1e18),
     "relaxing": (0.35, 0.5, 0.65),
 }
 GAIN = 0.02  # of the mean log score, below which a constant stays where it is: sources are few

@@ -24,6 +24,7 @@ from foretell.laws.diagnostics import by_severity
 from foretell.laws.forecast import forecast_runs
 from foretell.laws.records import Forecast, Observation
 from foretell.laws.tables.runs import Run, Runs
+from foretell.laws.target import level_of, number_of, positive, positive_or_none
 
 BAND_POINTS = 12
 LOSS_NODES = ndtri((np.arange(5) + 0.5) / 5)  # equally likely standard normal values that stand for the loss
@@ -63,8 +64,11 @@ def forecast_share(
         UserError: for no runs, a share outside 0 to 1, a level, chance or number of items out of range, or a target
             that is not above the runs.
     """
+    target_flops, level = positive("target_flops", target_flops), level_of(level)
+    max_flops = positive_or_none("max_flops", max_flops)
+    chance, items = _chance(chance), _items(items)
     used = [run for run in runs.runs if max_flops is None or run.flops <= max_flops]
-    _check(runs, used, target_flops, level, chance, items, max_flops)
+    _check(runs, used, target_flops, max_flops)
     task = share_task(runs.metric, learned_prior(without), chance)
     falling = task.falling
     beside = None if losses is None else Runs(losses.metric, tuple(r for r in losses.runs if r.flops <= used[-1].flops))
@@ -93,6 +97,7 @@ def forecast_share(
         band=_band(task, frontier, direct, target_flops, (low, median, high), tail),
         rungs=_rungs(frontier, direct, falling),
         observations=tuple(Observation(r.flops, r.value, r.params, r.tokens, r.seed, r.name) for r in used),
+        kind=runs.kind,
     )
 
 
@@ -111,24 +116,33 @@ def forecast_share_table(
     )
 
 
-def _check(
-    runs: Runs, used: Sequence[Run], target: float, level: float, chance: float | None, items: int | None,
-    max_flops: float | None,
-) -> None:  # fmt: skip
+def _chance(chance: Any) -> float | None:
+    if chance is None:
+        return None
+    number = number_of(chance)
+    if not 0 <= number <= 0.9:
+        raise UserError(f"chance is {chance}; a share from 0 to 0.9 is accepted.")
+    return number
+
+
+def _items(items: Any) -> int | None:
+    if items is None:
+        return None
+    number = number_of(items)
+    if not (1 <= number < math.inf and number == round(number)):
+        raise UserError(f"items is {items}; a number of questions, at least 1, is accepted.")
+    return round(number)
+
+
+def _check(runs: Runs, used: Sequence[Run], target: float, max_flops: float | None) -> None:
     if not used:
         said = "There are no runs" if max_flops is None else f"max_flops is {max_flops:.4g} and leaves no run"
         raise UserError(f"{said} to forecast {runs.metric} from; at least one is needed.")
     odd = next((run for run in used if not 0 <= run.value <= 1), None)
     if odd is not None:
         raise UserError(f"Row {odd.row}: {runs.metric} is {odd.value:g}; shares from 0 to 1 are expected.")
-    if not 0.5 <= level <= 0.999:
-        raise UserError(f"level is {level}; a probability from 0.5 to 0.999 is accepted.")
-    if chance is not None and not 0 <= chance <= 0.9:
-        raise UserError(f"chance is {chance}; a share from 0 to 0.9 is accepted.")
-    if items is not None and items < 1:
-        raise UserError(f"items is {items}; a number of questions, at least 1, is accepted.")
     largest = max(run.flops for run in used)
-    if not math.isfinite(target) or target <= largest:
+    if target <= largest:
         raise UserError(
             f"target_flops is {target:.4g}; a finite number above the largest run's {largest:.4g} FLOPs is needed."
         )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from foretell.core.errors import UserError
+from foretell.core.wording import plural
 from foretell.laws.capability.passrate_model import (
     BucketPosterior,
     PassRatePrior,
@@ -24,10 +25,12 @@ from foretell.laws.capability.passrate_model import (
     mean_depth,
     problem_depths,
 )
-from foretell.laws.capability.passrate_table import CountedRun, Counts
+from foretell.laws.capability.passrate_table import UNNAMED, CountedRun, Counts
+from foretell.laws.capability.share_findings import share_reach
 from foretell.laws.capability.share_model import Vector
 from foretell.laws.diagnostics import by_severity
 from foretell.laws.records import Finding
+from foretell.laws.target import level_of, positive, positive_or_none
 
 MOST_BUCKETS, SMALLEST_BUCKET = 5, 12  # buckets, and problems in each
 POINTS = 7  # so many doublings of compute, the largest, carry the fit
@@ -88,9 +91,11 @@ class PassRateForecast:
         """The forecast in two sentences, then a line a bucket."""
         low, median, high = self.total.log_pass
         rate = self.total.pass_rate
+        problems = plural(len(self.total.problems), "problem")
+        of = "" if self.benchmark == UNNAMED else f" of {self.benchmark}"
         lines = [
-            f"At {self.target_flops:.3g} FLOPs the mean of -ln(pass rate) over {len(self.total.problems)} problems of "
-            f"{self.benchmark} is forecast at {median:.3f}, with {100 * self.level:.0f} % probability between "
+            f"At {self.target_flops:.3g} FLOPs the mean of -ln(pass rate) over {problems}"
+            f"{of} is forecast at {median:.3f}, with {100 * self.level:.0f} % probability between "
             f"{low:.3f} and {high:.3f}; the mean pass rate at {rate[1]:.2%} ({rate[0]:.2%} to {rate[2]:.2%})."
         ]
         if self.refused:
@@ -98,7 +103,7 @@ class PassRateForecast:
         for number, bucket in enumerate(self.buckets, 1):
             low, median, high = bucket.log_pass
             lines.append(
-                f"  bucket {number} of {len(self.buckets)} ({len(bucket.problems)} problems): {median:.3f} "
+                f"  bucket {number} of {len(self.buckets)} ({plural(len(bucket.problems), 'problem')}): {median:.3f} "
                 f"({low:.3f} to {high:.3f}), pass rate {bucket.pass_rate[1]:.2%}"
             )
         return "\n".join(lines)
@@ -134,12 +139,12 @@ def forecast_pass_rates(
     Raises:
         UserError: for no runs, a level out of range, a target that is not above the runs, or if no problem was solved.
     """
+    target_flops, level = positive("target_flops", target_flops), level_of(level)
+    max_flops = positive_or_none("max_flops", max_flops)
     used = [run for run in counts.runs if max_flops is None or run.flops <= max_flops]
     if not used:
         raise UserError(f"No run of {counts.benchmark} is left to forecast from; at least one is needed.")
-    if not 0.5 <= level <= 0.999:
-        raise UserError(f"level is {level}; a probability from 0.5 to 0.999 is accepted.")
-    if not math.isfinite(target_flops) or target_flops <= used[-1].flops:
+    if target_flops <= used[-1].flops:
         raise UserError(
             f"target_flops is {target_flops:.4g}; a finite number above the largest run's {used[-1].flops:.4g} FLOPs "
             "is needed."
@@ -162,7 +167,11 @@ def forecast_pass_rates(
     share = np.array([len(group) for group in groups]) / len(solved)
     total = BucketForecast(tuple(solved), interval(share @ np.array(depths), level),
                            interval(share @ np.array(rates), level), None)  # fmt: skip
-    findings = [*counts.findings, *_findings(used, fitted, solved, apart)]
+    findings = [
+        *counts.findings,
+        *_findings(used, fitted, solved, apart),
+        *share_reach(len(fitted), target_flops, fitted[-1].flops),
+    ]
     return PassRateForecast(counts.benchmark, float(target_flops), level, total, tuple(buckets), tuple(apart),
                             tuple(run.name for run in fitted), len(used), by_severity(findings))  # fmt: skip
 
@@ -225,23 +234,19 @@ def _findings(
             Finding(
                 "never-solved",
                 "warning",
-                f"No run solved {len(apart)} of {len(solved) + len(apart)} problems once; they are set apart, and the "
-                "forecast is of the others.",
+                f"No run solved {len(apart)} of {plural(len(solved) + len(apart), 'problem')} once; "
+                f"{'it is' if len(apart) == 1 else 'they are'} set apart, and the forecast is of the others.",
             )
         )
-    if len(fitted) < 3:
-        findings.append(
-            Finding("few-sizes", "warning", f"The law is fitted to {len(fitted)} doublings of compute only.")
-        )
-    elif worse := _worsening(fitted, solved):
+    if len(fitted) >= 3 and (worse := _worsening(fitted, solved)):
         findings.append(worse)
     if len(fitted) < len(used):
         findings.append(
             Finding(
                 "frontier",
                 "note",
-                f"The law is fitted to {len(fitted)} of {len(used)} runs, the best of each doubling of compute: "
-                f"{', '.join(run.name for run in fitted)}.",
+                f"The law is fitted to {len(fitted)} of {plural(len(used), 'run')}, the best of each doubling of "
+                f"compute: {', '.join(run.name for run in fitted)}.",
             )
         )
     return findings

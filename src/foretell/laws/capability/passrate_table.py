@@ -22,6 +22,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "flops": ("flops", "compute", "c"),
 }
 SHOWN = 5
+UNNAMED = "problems"  # what a benchmark is called that the table gives no name
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,7 @@ def counts_of(table: Table, benchmark: str | None = None) -> Counts:
         problems = tuple(sorted(found[name]))
         cells = np.array([found[name][problem] for problem in problems])
         runs.append(CountedRun(name, flops[name], problems, cells[:, 0], cells[:, 1]))
-    return Counts(benchmark or "problems", tuple(runs), _incomplete(runs))
+    return Counts(benchmark or UNNAMED, tuple(runs), _incomplete(runs))
 
 
 def _incomplete(runs: list[CountedRun]) -> tuple[Finding, ...]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 
+from foretell.core.wording import factor, plural
 from foretell.laws.capability.share_frontier import ShareFrontier, trend
 from foretell.laws.capability.share_prior import ShareTask
+from foretell.laws.diagnostics import EXTREME_GAP, gap_of
 from foretell.laws.records import Finding, Forecast
 from foretell.laws.tables.runs import Runs
 
 LONG_GAP = 1000.0  # beyond which the public families of the backtest hold two sources only
-WIDE = 0.25  # of an interval, in share
+FEWEST, FEW = 2, 3  # doublings of compute that a law needs, and that it is at ease with
+WIDE, USELESS = 0.25, 0.8  # of an interval, in share
 NEAR_CHANCE = 0.05
 
 
@@ -52,21 +55,14 @@ def share_findings(
                 f"The runs {what}, so when {task.metric} will rise rests on what other sources showed.",
             )
         )
-    if len(points.x) < 3:
+    findings += share_reach(len(points.x), target_flops, math.exp(float(points.x[-1])))
+    width = 100 * (interval[2] - interval[0])
+    if width > 100 * USELESS:
         findings.append(
-            Finding("few-sizes", "warning", f"The law is fitted to {len(points.x)} doublings of compute only.")
+            Finding("interval-too-wide", "refusal", f"The interval is {width:.0f} points wide, which decides nothing.")
         )
-    gap = target_flops / math.exp(float(points.x[-1]))
-    if gap > LONG_GAP:
-        findings.append(
-            Finding(
-                "gap", "warning", f"The target is {gap:,.0f} times beyond the runs; few public families are so long."
-            )
-        )
-    if interval[2] - interval[0] > WIDE:
-        findings.append(
-            Finding("interval-wide", "warning", f"The interval is {100 * (interval[2] - interval[0]):.0f} points wide.")
-        )
+    elif width > 100 * WIDE:
+        findings.append(Finding("interval-wide", "warning", f"The interval is {width:.0f} points wide."))
     averaged = sum(len(group) for group in frontier.chosen)
     if averaged < count:
         by = f"by {losses.metric}" if frontier.log_loss is not None and losses is not None else "by this metric"
@@ -74,8 +70,8 @@ def share_findings(
             Finding(
                 "frontier",
                 "note",
-                f"The law is fitted to {averaged} of {count} runs in {len(points.x)} doublings of compute, the best of "
-                f"each {by}, averaged.",
+                f"The law is fitted to {averaged} of {plural(count, 'run')} in "
+                f"{plural(len(points.x), 'doubling')} of compute, the best of each {by}, averaged.",
             )
         )
     if loss is not None and losses is not None:
@@ -85,6 +81,34 @@ def share_findings(
                 "note",
                 f"{task.prior.loss_weight:.0%} of the forecast goes by way of {losses.metric}, foretold at "
                 f"{loss.median:.3f} ({loss.low:.3f} to {loss.high:.3f}).",
+            )
+        )
+    return findings
+
+
+def share_reach(doublings: int, target_flops: float, largest: float) -> list[Finding]:
+    """Too few doublings of compute to see a trend, and targets further beyond them than any public family tells."""
+    findings = []
+    gap = gap_of(target_flops, largest)
+    fitted = f"The law is fitted to {plural(doublings, 'doubling')} of compute"
+    if doublings < FEWEST:
+        findings.append(
+            Finding("too-few-sizes", "refusal", f"{fitted}; whether and how fast skill rises takes two at least.")
+        )
+    elif doublings < FEW:
+        findings.append(Finding("few-sizes", "warning", f"{fitted} only."))
+    if gap > EXTREME_GAP:
+        findings.append(
+            Finding(
+                "gap",
+                "refusal",
+                f"The target is {factor(gap)} times beyond the runs; above {EXTREME_GAP:,.0f} nothing is promised.",
+            )
+        )
+    elif gap > LONG_GAP:
+        findings.append(
+            Finding(
+                "gap", "warning", f"The target is {factor(gap)} times beyond the runs; few public families are so long."
             )
         )
     return findings

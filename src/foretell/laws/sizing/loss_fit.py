@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.core.errors import UserError
+from foretell.core.wording import plural
 from foretell.laws.sizing.loss_terms import (
     COORDINATES,
     PUBLISHED_REPETITION,
@@ -77,7 +78,7 @@ class LogRuns:
             UserError: for too few runs, or runs without parameters, tokens or, where given, unique tokens.
         """
         if len(runs) < FEWEST_RUNS:
-            raise UserError(f"{len(runs)} runs do not make a law; at least {FEWEST_RUNS} are needed.")
+            raise UserError(f"{plural(len(runs), 'run makes', 'runs make')} no law; at least {FEWEST_RUNS} are needed.")
         for name in ("params", "tokens"):
             missing = [run.row for run in runs if getattr(run, name) is None]
             if missing:

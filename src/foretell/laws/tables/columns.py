@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Literal
+
+from foretell.core.errors import UserError
+from foretell.laws.tables.cells import shown
+
+Kind = Literal["loss", "share"]
+KINDS = ("loss", "share")
 
 # Usual names, in lower case without what is not a letter or a digit; the first that a table has is taken.
 ALIASES: dict[str, tuple[str, ...]] = {
@@ -91,6 +98,33 @@ def is_share(metric: str) -> bool:
     """Whether a metric's name says that it is an accuracy or another share, not a loss."""
     words = re.split(r"[^a-z0-9]+", metric.lower())
     return bool(SHARE_WORDS & set(words)) or any(name in metric.lower() for name in SHARE_NAMES)
+
+
+def share_asked(metric: str, kind: Kind | None) -> bool:
+    """Whether a metric is a share: as was said, or else by its name."""
+    return is_share(metric) if kind is None else kind == "share"
+
+
+def kind_of(kind: object) -> Kind | None:
+    """What a metric's values are said to be; ``None`` where nothing was said.
+
+    Raises:
+        UserError: for another word.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UserError(f"kind is {shown(kind)}; {' or '.join(KINDS)} is expected.")
+    return kind  # type: ignore[return-value]
+
+
+def names_a_loss(metric: str) -> bool:
+    """Whether a metric's name says that it is a model's loss over text, of whatever text and in whatever unit.
+
+    Benchmarks have losses of their own, of their answers (``bpb_hellaswag``, ``lambada_nll``); these are none.
+    """
+    if is_share(metric):
+        return False
+    words = re.split(r"[^a-z0-9]+", metric.lower())
+    return is_bits_per_byte(metric) or _loss_name(metric) in LOSS_NAMES or "loss" in words
 
 
 def is_bits_per_byte(metric: str) -> bool:

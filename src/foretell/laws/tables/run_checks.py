@@ -7,9 +7,10 @@ from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.core.tables import Table
+from foretell.core.wording import span
 from foretell.laws.records import Finding
 from foretell.laws.tables.cells import text_of
-from foretell.laws.tables.columns import is_share, plain
+from foretell.laws.tables.columns import plain
 from foretell.laws.tables.run_records import Run
 
 FAR, VERY_FAR = 3.0, 30.0  # flops over 6 N D: worth a word (a mixture of experts?), and a mistake of units
@@ -41,7 +42,7 @@ def _key(row: dict[str, Any]) -> str:
         return str(id(row))
 
 
-def check_runs(table: Table, metric: str, runs: Sequence[Run], findings: list[Finding]) -> None:
+def check_runs(table: Table, metric: str, runs: Sequence[Run], findings: list[Finding], *, share: bool) -> None:
     """Refuse what cannot be, and warn of what is doubtful.
 
     Raises:
@@ -50,18 +51,21 @@ def check_runs(table: Table, metric: str, runs: Sequence[Run], findings: list[Fi
     by_name: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         if run.name:
-            by_name.setdefault((run.name, run.seed, run.flops, run.params, run.tokens), []).append(run)
+            by_name.setdefault(
+                (run.name, run.seed, run.flops, run.params, run.tokens, run.different_tokens), []
+            ).append(run)
     twice = [run.row for group in by_name.values() if len({run.value for run in group}) > 1 for run in group]
     if twice:
         raise UserError(
             f"{table.path}, {table.name_rows(twice)}: one run with one compute has several values of {metric}; give "
             "repetitions names or seeds of their own."
         )
-    if is_share(metric):
+    if share:
         above = [run.row for run in runs if run.value > 1]
         if above:
             raise UserError(
-                f"{table.path}, {table.name_rows(above)}: {metric} is above 1; shares from 0 to 1 are expected."
+                f"{table.path}, {table.name_rows(above)}: {metric} is above 1; shares from 0 to 1 are expected. If "
+                "they are percentages, divide them by 100."
             )
     else:
         zero = [run.row for run in runs if run.value == 0]
@@ -87,12 +91,12 @@ def _check_units(table: Table, runs: Sequence[Run], findings: list[Finding]) -> 
         )
     odd = {row: ratio for row, ratio in ratios.items() if not 1 / FAR <= ratio <= FAR}
     if odd:
-        low, high = min(odd.values()), max(odd.values())
+        factor = span(f"{min(odd.values()):.2g}", f"{max(odd.values()):.2g}")
         findings.append(
             Finding(
                 "units",
                 "warning",
-                f"Compute is {low:.2g} to {high:.2g} times 6 N D in {table.name_rows(odd)}; check the units.",
+                f"Compute is {factor} times 6 N D in {table.name_rows(odd)}; check the units.",
             )
         )
 

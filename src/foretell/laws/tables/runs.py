@@ -10,9 +10,9 @@ from typing import Any
 from foretell.core.errors import UserError
 from foretell.core.tables import Table
 from foretell.laws.records import Finding
-from foretell.laws.tables.cells import is_missing, quantity, shown, text_of
+from foretell.laws.tables.cells import is_missing, number_or_none, quantity, shown, text_of
 from foretell.laws.tables.checkpoints import finished_rows, last_of_curves
-from foretell.laws.tables.columns import find_columns, is_share, loss_columns, plain
+from foretell.laws.tables.columns import Kind, find_columns, is_share, loss_columns, plain, share_asked
 from foretell.laws.tables.run_checks import check_runs, without_copies
 from foretell.laws.tables.run_records import Run, Runs
 from foretell.laws.tables.sources import read_source
@@ -23,20 +23,21 @@ TIDY = ("metric", "value")
 LISTED = 20  # names that a sentence lists
 
 
-def read_runs(path: Path, metric: str | None = None, family: str | None = None) -> Runs:
+def read_runs(path: Path, metric: str | None = None, family: str | None = None, kind: Kind | None = None) -> Runs:
     """Read the runs of one family from a file or folder; see :func:`runs_of`.
 
     Raises:
         UserError: as :func:`foretell.laws.tables.sources.read_source` and :func:`runs_of`.
     """
-    return runs_of(read_source(path), metric, family)
+    return runs_of(read_source(path), metric, family, kind)
 
 
-def runs_of(table: Table, metric: str | None = None, family: str | None = None) -> Runs:
+def runs_of(table: Table, metric: str | None = None, family: str | None = None, kind: Kind | None = None) -> Runs:
     """Interpret a table: one row a run with a column for each metric, or tidy, with the columns metric and value.
 
     Compute that is missing is 6 N D. Rows of other metrics and families are other tables' business; a row that is left
     out for any other reason is named in a finding. Without ``metric`` it is the loss, a held-out one before others.
+    ``kind`` says whether its values are losses or shares from 0 to 1, where its name does not.
 
     Raises:
         UserError: for a column that cannot be found, several families without a choice, and rows whose cells are
@@ -50,12 +51,12 @@ def runs_of(table: Table, metric: str | None = None, family: str | None = None) 
     rows = _family_rows(table, columns.get("family"), rows, family, left_out)
     rows = finished_rows(table, columns.get("stage"), rows, findings, left_out)
     rows = without_copies(table, rows, findings, left_out)
-    rows = last_of_curves(table, columns, value_column, rows, findings, left_out, share=is_share(metric))
+    rows = last_of_curves(table, columns, value_column, rows, findings, left_out, share=share_asked(metric, kind))
     if table.labels:
         rows = _with_a_value(table, value_column, rows, metric, findings, left_out)
     runs = [_run(table, columns, value_column, index) for index in rows]
-    check_runs(table, metric, runs, findings)
-    return Runs(metric, tuple(sorted(runs, key=lambda run: run.flops)), tuple(findings), left_out)
+    check_runs(table, metric, runs, findings, share=share_asked(metric, kind))
+    return Runs(metric, tuple(sorted(runs, key=lambda run: run.flops)), tuple(findings), left_out, kind)
 
 
 def _columns(table: Table, findings: list[Finding]) -> dict[str, str]:
@@ -200,9 +201,16 @@ def _number(
     if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
         raise UserError(
             f"{table.path}, {place}: {column} is {shown(text)}; a finite number above zero is expected, with a decimal "
-            "point."
+            f"point.{_of_percent(text)}"
         )
     return value
+
+
+def _of_percent(cell: Any) -> str:
+    """What to do about ``63.2%``, of which nobody can tell whether the column means shares or percentages."""
+    percent = isinstance(cell, str) and cell.strip().endswith("%")
+    found = number_or_none(cell.strip().removesuffix("%")) if percent else None
+    return "" if found is None else f" Percentages are to be divided by 100: {found / 100:g} for {found:g}%."
 
 
 def _run(table: Table, columns: Mapping[str, str], value_column: str, index: int) -> Run:

@@ -22,7 +22,9 @@ from scipy.signal import lfilter
 from scipy.special import ndtri
 
 from foretell.core.errors import ForecastRefusedError, UserError
+from foretell.core.wording import plural
 from foretell.laws.sizes import Vector
+from foretell.laws.target import level_of
 
 BURN_IN = 0.1  # share of a run left out at its start, where a power law does not hold yet
 MOST_POINTS = 200  # of one run that are fitted; longer logs are averaged in groups
@@ -132,6 +134,13 @@ class CurveLaw:
         values = dict(zip(("L0", "A", "alpha", "C"), np.exp(self.constants).tolist(), strict=True))
         return values | {"lambda": 1 - 1 / self.memory}
 
+    def too_long(self, steps: int) -> ForecastRefusedError:
+        """Why a run of so many steps is not forecast."""
+        return ForecastRefusedError(
+            f"The run has {plural(steps, 'step')} and the longest of the curves {self.longest:,}; up to {LONGEST:g} "
+            "times as many are forecast."
+        )
+
     def predict(self, rates: Vector, *, level: float = 0.9) -> CurveForecast:
         """Forecast the end of a run with these learning rates.
 
@@ -144,16 +153,12 @@ class CurveLaw:
             ForecastRefusedError: where the runs do not tell: a falling rate and none of them had one, a run far longer
                 than they, or an interval too wide to be of use.
         """
-        if not 0.5 <= level <= 0.999:
-            raise UserError(f"level is {level}; a probability from 0.5 to 0.999 is accepted.")
+        level = level_of(level)
         rates = np.asarray(rates, dtype=float)
         if rates.ndim != 1 or not rates.size or not np.isfinite(rates).all() or rates.min() < 0 or rates.max() == 0:
             raise UserError("rates are the learning rates of every step: finite, not below zero, and not all zero.")
         if len(rates) > LONGEST * self.longest:
-            raise ForecastRefusedError(
-                f"The run has {len(rates):,} steps and the longest of the curves {self.longest:,}; up to "
-                f"{LONGEST:g} times as many are forecast."
-            )
+            raise self.too_long(len(rates))
         forward, annealed = (area[-1:] for area in areas(rates / self.peak, self.memory))
         if annealed[0] > 0 and not self.annealed:
             raise ForecastRefusedError(
@@ -218,7 +223,7 @@ def fit_curves(curves: Sequence[Curve]) -> CurveLaw:
 def _check(curve: Curve) -> None:
     steps, rates, losses = curve.steps, curve.rates, curve.losses
     if len(steps) < FEWEST_POINTS:
-        raise UserError(f"Run {curve.name} has {len(steps)} points; at least {FEWEST_POINTS} are needed.")
+        raise UserError(f"Run {curve.name} has {plural(len(steps), 'point')}; at least {FEWEST_POINTS} are needed.")
     if (np.diff(steps) <= 0).any() or steps[0] < 1 or (steps != np.round(steps)).any():
         raise UserError(f"Run {curve.name}: its steps are not whole numbers that rise from 1 or more.")
     for name, values, least in (("learning rate", rates, 0.0), ("loss", losses, 1e-300)):
@@ -237,7 +242,7 @@ def _thin(curve: Curve) -> tuple[Vector, Vector]:
     first = max(BURN_IN * curve.steps[-1], curve.steps[int(np.argmax(curve.rates))])
     late = curve.steps >= first
     if late.sum() < FEWEST_POINTS // 2:
-        raise UserError(f"Run {curve.name} has {late.sum()} points after its warm-up; too few to fit.")
+        raise UserError(f"Run {curve.name} has {plural(int(late.sum()), 'point')} after its warm-up; too few to fit.")
     size = math.ceil(late.sum() / MOST_POINTS)
     steps, losses = (
         np.array([group.mean() for group in np.array_split(values[late], math.ceil(late.sum() / size))])

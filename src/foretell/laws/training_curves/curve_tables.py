@@ -9,6 +9,7 @@ import numpy as np
 
 from foretell.core.errors import UserError
 from foretell.core.tables import Table
+from foretell.core.wording import plural
 from foretell.laws.sizes import Vector
 from foretell.laws.tables.columns import ALIASES, LOSS_NAMES, plain
 from foretell.laws.training_curves.annealing import Curve
@@ -75,7 +76,7 @@ def schedule_rates(schedule: str, steps: int, peak: float, warmup: int) -> Vecto
     if schedule not in SCHEDULES:
         raise UserError(f"--schedule is {schedule!r}; one of {', '.join(SCHEDULES)} is accepted.")
     if steps <= warmup:
-        raise UserError(f"The run has {steps:,} steps and its warm-up {warmup:,}; a longer one is expected.")
+        raise UserError(f"The run has {plural(steps, 'step')} and its warm-up {warmup:,}; a longer one is expected.")
     done = np.arange(steps - warmup) / (steps - warmup)
     falling = {
         "constant": np.ones_like(done),

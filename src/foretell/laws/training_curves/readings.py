@@ -8,13 +8,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from foretell.core.errors import UserError
-from foretell.laws.tables.columns import ALIASES, LOSS_NAMES, plain
+from foretell.laws.tables.cells import quantity, shown
+from foretell.laws.tables.columns import (
+    ALIASES,
+    BITS_PER_BYTE_NAMES,
+    LOSS_NAMES,
+    is_bits_per_byte,
+    names_a_loss,
+    plain,
+)
 
 # Usual column names, in lower case without what is not a letter or a digit; the first that a table has is taken.
 SHARES = ("progress", "fraction", "fractiondone")
 STEPS = ("step", "steps", "globalstep", "iteration", "iter", "trainerglobalstep")
 TOTAL_STEPS = ("totalsteps", "maxsteps", "numtrainingsteps")
-BITS_PER_BYTE = ("bitsperbyte", "bpb")
+SHOWN = 12  # columns that a sentence names
 STEP_RECORD = "step"  # of this project's logs, whose other records are no readings
 
 
@@ -44,9 +52,14 @@ class Totals:
 class Columns:
     """Which columns of a file hold progress and loss.
 
+    Attributes:
+        loss: the column of the loss.
+        stands_in: whether that is another loss than the forecast's metric, by its name.
+
     Args:
         names: the file's columns.
-        metric: what the forecast is of; a column of that name is taken first.
+        metric: what the forecast is of; a column of that name is taken first. Where it is the loss of training or of
+            held-out text another column of such a loss may stand for it, for any other measure none does.
         totals: where the run ends.
         source: the file, for sentences.
 
@@ -57,17 +70,18 @@ class Columns:
     def __init__(self, names: Sequence[str], metric: str, totals: Totals, source: str) -> None:
         self.source = source
         by_plain = {plain(name): name for name in reversed(names)}
-        wanted = BITS_PER_BYTE if metric == "bits per byte" else ()
-        self.loss = _first(by_plain, (plain(metric), *wanted, *LOSS_NAMES, "trainloss", "trainingloss"))
-        if self.loss is None:
-            raise UserError(
-                f"{source} has the columns {', '.join(names)}; a loss is needed, called {metric}, loss or val_loss."
-            )
-        self.progress, self.total, self.total_column = self._progress(by_plain, totals, names)
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        said = f"{source} has the columns {', '.join(map(shown, names[:SHOWN]))}{more}"
+        others = LOSS_NAMES if names_a_loss(metric) else ()
+        loss = _first(by_plain, (plain(metric), *(BITS_PER_BYTE_NAMES if is_bits_per_byte(metric) else ()), *others))
+        if loss is None:
+            called = f"{shown(metric)}, loss or val_loss" if others else f"{shown(metric)}, as what is forecast"
+            raise UserError(f"{said}; a column is needed that is called {called}.")
+        self.loss = loss
+        self.stands_in = not (plain(loss) == plain(metric) or (is_bits_per_byte(metric) and is_bits_per_byte(loss)))
+        self.progress, self.total, self.total_column = self._progress(by_plain, totals, said)
 
-    def _progress(
-        self, by_plain: Mapping[str, str], totals: Totals, names: Sequence[str]
-    ) -> tuple[str, float, str | None]:
+    def _progress(self, by_plain: Mapping[str, str], totals: Totals, said: str) -> tuple[str, float, str | None]:
         share, steps, tokens, flops = (
             _first(by_plain, aliases) for aliases in (SHARES, STEPS, ALIASES["tokens"], ALIASES["flops"])
         )
@@ -81,7 +95,7 @@ class Columns:
             if column is not None and total is not None:
                 return column, total, None
         raise UserError(
-            f"{self.source} has the columns {', '.join(names)}; how far the run is needs a column of flops, tokens or "
+            f"{said}; how far the run is needs a column of flops, tokens or "
             "steps (or progress, from 0 to 1), and where it ends: in the forecast, in a column total_steps, or --total."
         )
 
@@ -94,14 +108,13 @@ class Columns:
         ours = row.get("kind") is not None
         if ours and row["kind"] != STEP_RECORD:
             return None
-        assert self.loss is not None
         progress, loss = self._cell(row, self.progress), self._cell(row, self.loss)
         if progress is None or (loss is None and not ours):
             return None
         total = self.total if self.total_column is None else self._cell(row, self.total_column)
         if total is None:
             return None
-        if not progress >= 0 or not total > 0 or math.isinf(progress):
+        if not 0 <= progress < math.inf or not 0 < total < math.inf:
             raise UserError(f"{self.source}: {self.progress} is {progress:g} of {total:g}; 0 or more is expected.")
         loss = math.nan if loss is None else loss  # this project's logs have null for what is not finite
         if loss <= 0 and not math.isinf(loss):
@@ -113,11 +126,9 @@ class Columns:
         if value is None or (isinstance(value, str) and not value.strip()):
             return None
         try:
-            if isinstance(value, bool):
-                raise ValueError
-            return float(value)
-        except (TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"{self.source}: {column} is {value!r}; a number is expected.") from error
+            return quantity(value)
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise UserError(f"{self.source}: {column} is {shown(value)}; a number is expected.") from error
 
 
 def _first(by_plain: Mapping[str, str], names: Sequence[str]) -> str | None:

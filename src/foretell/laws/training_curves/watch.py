@@ -10,6 +10,7 @@ ends inside the interval.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections import deque
 from dataclasses import dataclass
@@ -17,9 +18,14 @@ from typing import Any, Literal
 
 from foretell.core.errors import UserError
 from foretell.laws.records import Forecast
+from foretell.laws.sizes import check_observations
+from foretell.laws.tables.cells import shown
+from foretell.laws.tables.columns import is_share
 from foretell.laws.training_curves.curves import START, WINDOW, learn_shape
 
 Status = Literal["early", "on track", "above", "below", "not finite"]
+LARGEST = 1e100  # a loss counts for no more, so that sums and exponentials stay numbers
+SPIKE = 1e6  # times the sum of the other losses
 WORDS: dict[Status, str] = {"early": "too early to tell", "not finite": "the loss is not finite"}
 
 
@@ -82,6 +88,35 @@ class Verdict:
         } | {"off_track": self.off_track}
 
 
+def check_watchable(forecast: Forecast) -> None:
+    """Refuse what no falling loss can be held against.
+
+    Raises:
+        UserError: for a forecast of an accuracy or another share, for one whose interval is none, and for runs or
+            curves that nothing can be learned from.
+    """
+    if is_share(forecast.metric):
+        raise UserError(
+            f"The forecast's metric is {shown(forecast.metric)}, an accuracy, a pass rate or another share; a watch "
+            "follows a falling loss to its end, so the forecast of a loss is expected."
+        )
+    low, median, high = forecast.low, forecast.median, forecast.high
+    if not 0 < low <= median <= high < math.inf:
+        raise UserError(
+            f"low is {low:g}, value {median:g} and high {high:g}, which are no forecast of a loss; numbers above zero "
+            "in this order are expected."
+        )
+    if not forecast.observations:
+        return
+    if not forecast.target_flops > 0:
+        raise UserError(f"target_flops is {forecast.target_flops:g}; a number above zero is expected.")
+    check_observations(forecast.observations)
+    for row, run in enumerate(forecast.observations, start=1):
+        done, losses = [0.0, *(point[0] for point in run.curve)], [point[1] for point in run.curve]
+        if any(after < before for before, after in itertools.pairwise(done)) or not all(loss > 0 for loss in losses):
+            raise UserError(f"Run {row}: its curve does not go on from zero with losses above zero, as is expected.")
+
+
 class Watch:
     """Follows one run; feed it readings in the order of the run.
 
@@ -90,7 +125,7 @@ class Watch:
         false_alarms: probability, over the whole run, of an alarm about a run that ends inside the forecast's interval.
 
     Raises:
-        UserError: for a rate that is not between 0.001 and 0.5.
+        UserError: for a rate that is not between 0.001 and 0.5, and as :func:`check_watchable`.
 
     Example::
 
@@ -102,6 +137,7 @@ class Watch:
     def __init__(self, forecast: Forecast, *, false_alarms: float = 0.05) -> None:
         if not 0.001 <= false_alarms <= 0.5:
             raise UserError(f"false_alarms is {false_alarms}; a probability from 0.001 to 0.5 is accepted.")
+        check_watchable(forecast)
         self.forecast, self.false_alarms = forecast, false_alarms
         self.shape = learn_shape(forecast.observations, forecast.target_flops)
         self.boundary = self.shape.boundary(false_alarms)
@@ -128,11 +164,12 @@ class Watch:
         if loss <= 0:
             raise UserError(f"loss is {loss}; a number above zero is expected.")
         while self._window and self._window[-1][0] > progress:
-            self._sum -= self._window.pop()[1]
+            self._leave(self._window.pop()[1])
+        loss = min(loss, LARGEST)
         self._window.append((progress, loss))
         self._sum += loss
         while self._window[0][0] <= progress - WINDOW:
-            self._sum -= self._window.popleft()[1]
+            self._leave(self._window.popleft()[1])
         if progress < START:
             return self._verdict("early", progress)
         low, high = self._projection(progress)[1:]
@@ -155,7 +192,15 @@ class Watch:
         mean, deviation = self.shape.at(progress)
         level = math.log(self._loss()) - mean
         reach = self.boundary * deviation
-        return math.exp(level), math.exp(level - reach), math.exp(level + reach)
+        low, middle, high = (math.exp(min(end, math.log(LARGEST))) for end in (level - reach, level, level + reach))
+        return middle, low, high
+
+    def _leave(self, loss: float) -> None:
+        """Take a loss out of the window's sum."""
+        self._sum -= loss
+        # a spike has left few of the others' digits in the sum
+        if loss > SPIKE * self._sum:
+            self._sum = math.fsum(other for _, other in self._window)
 
     def _loss(self) -> float:
         return self._sum / len(self._window) if self._window else math.nan

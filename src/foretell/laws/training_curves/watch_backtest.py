@@ -21,6 +21,7 @@ import numpy as np
 
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
+from foretell.core.wording import span
 from foretell.laws.records import Forecast, Observation
 from foretell.laws.registry import load_registered, registered_forecast
 from foretell.laws.sizes import group_sizes
@@ -119,12 +120,16 @@ def public_checkpoints(folder: Path, checkpoints: Checkpoints, *, curves: bool =
             yield WatchCase(checkpoints.family, ladder, runs[index])
 
 
+def _factor(value: float) -> str:
+    return f"{value:.2g}" if value < 100 else f"{value:,.0f}"
+
+
 def row(name: str, cases: Sequence[WatchCase]) -> str:
     """One line of the table: false alarms, and for each excess the share found and the median progress then."""
     gaps = [case.job.flops / max(run.flops for run in case.ladder) for case in cases]
     alarms = [case.replay() for case in cases]
     above, below = (sum(verdict.status == status for verdict in alarms) for status in ("above", "below"))
-    cells = [name, str(len(cases)), f"{min(gaps):.2g} to {max(gaps):.2g}", f"{above} + {below}",
+    cells = [name, str(len(cases)), span(_factor(min(gaps)), _factor(max(gaps))), f"{above} + {below}",
              f"{(above + below) / len(cases):.1%}"]  # fmt: skip
     for worse in EXCESSES:
         since = [verdict.since for case in cases if (verdict := case.replay(worse)).status == "above"]

@@ -295,7 +295,7 @@ async function start() {
   drawSettings();
   await list();
   if (location.hash.length > 1) await listActions.open(location.hash.slice(1));
-  focusComposer();
+  else if (document.activeElement === document.body) focusComposer(); // not from under somebody's fingers
 }
 
 start();

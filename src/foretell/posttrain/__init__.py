@@ -1,0 +1,1 @@
+"""What is done to a pretrained model: supervised fine-tuning on conversations."""
