@@ -3,15 +3,19 @@
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from live import Live, serving, until
+
+import foretell.serve
 
 MESSAGES = [{"role": "user", "content": "hello world"}]
 LONG = {"messages": MESSAGES, "logit_bias": {"80": 100}, "max_tokens": 370}  # never ends by itself
@@ -188,6 +192,27 @@ def test_metrics_and_the_log_count_what_happened() -> None:
     with serving() as live:
         live.ask("/v1/chat/completions", {"messages": MESSAGES, "max_tokens": 5})
         assert "hello" not in live.log[0]
+
+
+def test_the_page_asks_nobody_else_and_says_so() -> None:
+    with serving() as live:
+        status, page, headers = live.ask("/")
+        policy = headers["content-security-policy"]
+        assert status == 200 and "default-src 'none'" in policy and "unsafe" not in policy and "http" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        linked = re.findall(r'(?:src|href)="([^"#]+)"', page)
+        assert len(linked) >= 5 and all(live.ask(path)[0] == 200 for path in linked)
+        document = live.ask("/openapi.json")[1]
+        for name in re.findall(r'"\$ref": "(.*?)"', json.dumps(document)):
+            assert name.removeprefix("#/components/schemas/") in document["components"]["schemas"]
+        body = document["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+        assert "messages" in body["required"] and '"422"' not in json.dumps(document)
+    folder = Path(foretell.serve.__file__).parent / "page"
+    for file in folder.iterdir():
+        text = file.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://\w", text) and "innerHTML" not in text.replace(
+            "// Elements without innerHTML", ""
+        )
 
 
 def test_the_command_serves_and_stops_on_a_signal(tmp_path, small_folder) -> None:

@@ -53,6 +53,8 @@ def build_app(service: Service, store: ConversationStore, write: Callable[[str],
     _add_state(app, service)
     _add_page(app)
     app.include_router(conversation_routes(store, service.options.body_bytes))
+    for operation in (one for path in app.openapi()["paths"].values() for one in path.values()):
+        operation["responses"].pop("422", None)  # FastAPI's status; ours is 400
     return Gate(app, service.options, service.metrics, write or _print)
 
 
@@ -90,9 +92,20 @@ def _add_errors(app: FastAPI) -> None:
 
 def _documented(model: type[Body]) -> dict[str, Any]:
     """A body for the OpenAPI document; bodies are read by :func:`read_json`, whose errors are OpenAI's."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+    schema = model.model_json_schema()
+    schema = _inlined(schema, schema.pop("$defs", {}))
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
+    """A JSON schema with its references replaced by what they mean."""
+    if isinstance(value, list):
+        return [_inlined(one, definitions) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if "$ref" in value:
+        return _inlined(definitions[value["$ref"].rpartition("/")[2]], definitions)
+    return {key: _inlined(inner, definitions) for key, inner in value.items()}
 
 
 def _add_api(app: FastAPI, service: Service) -> None:
