@@ -16,7 +16,7 @@ from foretell.infer.requests import Request, TokenLogprob, Update
 from foretell.serve.bodies import ChatBody
 from foretell.serve.errors import bad_request, refused
 from foretell.serve.http import EventStream, read_json, whole_answer
-from foretell.serve.logprobs import HeldLogprobs, TokenTexts, chat_logprobs
+from foretell.serve.logprobs import HeldLogprobs, chat_logprobs
 from foretell.serve.messages import grammar_of, offered_tools, template_messages
 from foretell.serve.requests import Heading, check_stream_options, finish_reason, repeated, sampling_of, usage
 from foretell.serve.service import Answers, Service
@@ -92,7 +92,6 @@ class ChatCompletion:
         )  # fmt: skip
         self.answers = Answers(service, repeated(request, body.choices), list(ChatBody.model_fields))
         self._tags = writes_tags(template.source) if tools else None
-        self._texts = TokenTexts(service.tokenizer)
         if service.options.log_prompts:
             record["messages"] = body.messages
 
@@ -106,7 +105,7 @@ class ChatCompletion:
         return usage(answers, len(self._ids), self._body.choices, self._record)
 
     def _logprobs(self, found: list[TokenLogprob]) -> dict[str, Any] | None:
-        return chat_logprobs(found, self._texts) if self._body.logprobs else None
+        return chat_logprobs(found, self._service.texts) if self._body.logprobs else None
 
     async def whole(self, answers: Answers) -> dict[str, Any]:
         """The answer as one object."""

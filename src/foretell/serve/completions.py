@@ -15,7 +15,7 @@ from foretell.infer.requests import Request, TokenLogprob, Update
 from foretell.serve.bodies import CompletionBody
 from foretell.serve.errors import bad_request
 from foretell.serve.http import EventStream, read_json, whole_answer
-from foretell.serve.logprobs import CompletionLogprobs, HeldLogprobs, TokenTexts
+from foretell.serve.logprobs import CompletionLogprobs, HeldLogprobs
 from foretell.serve.requests import Heading, check_stream_options, finish_reason, repeated, sampling_of, usage
 from foretell.serve.service import Answers, Service
 
@@ -53,7 +53,6 @@ class Completion:
             raise bad_request("best_of is more than n; that is accepted without stream only.", "best_of")
         sampling = sampling_of(body, service.vocab_size)
         self._prompts = [self._prompt(given) for given in body.prompt]
-        self._texts = TokenTexts(service.tokenizer)
         ranked = self._per_prompt > body.choices
         top = body.logprobs if body.logprobs is not None else 0 if ranked else None
         wanted = DEFAULT_TOKENS if body.max_tokens is None else body.max_tokens
@@ -115,7 +114,9 @@ class Completion:
             for place in self._best(totals, start):
                 text, first = self._opening(place)
                 totals[place].text = text + totals[place].text
-                choices.append(self._choice(len(choices), totals[place], CompletionLogprobs(self._texts), first))
+                choices.append(
+                    self._choice(len(choices), totals[place], CompletionLogprobs(self._service.texts), first)
+                )
         heading = Heading(self._service, self._body, "cmpl", "text_completion")
         return heading.with_choices(choices, usage=self._usage(answers))
 
@@ -140,7 +141,7 @@ class Completion:
         more: dict[str, Any] = {"usage": None} if counted else {}
         count = len(self._prompts) * self._per_prompt
         held = [HeldLogprobs() for _ in range(count)]
-        offsets, begun = [CompletionLogprobs(self._texts) for _ in range(count)], [False] * count
+        offsets, begun = [CompletionLogprobs(self._service.texts) for _ in range(count)], [False] * count
         async for arrival in answers:
             index = arrival.index
             piece = self._feed(held[index], arrival.update)

@@ -20,6 +20,7 @@ from foretell.infer.loading import LoadedModel
 from foretell.infer.requests import Request, Update
 from foretell.infer.worker import EngineThread
 from foretell.serve.errors import APIError, bad_request, refused
+from foretell.serve.logprobs import TokenTexts
 from foretell.serve.metrics import Metrics
 from foretell.serve.options import ServeOptions
 
@@ -42,6 +43,7 @@ class Service:
         self.options, self.metrics = options, Metrics()
         self.name, self.adapters = model.name, tuple(adapters)
         self.tokenizer, self.chat = model.tokenizer, model.chat
+        self.texts = TokenTexts(model.tokenizer)
         self.ends, self.start_ids = model.end_of_turn_ids, model.start_ids
         self.fingerprint = _fingerprint(model, engine_options)
         self.created = int(time.time())
@@ -175,9 +177,9 @@ class Answers:
             raise APIError(503, "The server is stopping; ask another one.", code="stopping", retry_after=5) from error
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Cancel what has not ended."""
-        if self._open:
+        if self._open and not (kind and issubclass(kind, APIError)):
             self._service.metrics.cancelled += 1
         self._cancel()
 

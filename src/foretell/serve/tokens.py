@@ -7,7 +7,6 @@ from typing import Any
 from foretell.core.errors import UserError
 from foretell.serve.bodies import DetokenizeBody, TokenizeBody
 from foretell.serve.errors import bad_request, refused
-from foretell.serve.logprobs import TokenTexts
 from foretell.serve.messages import template_messages
 from foretell.serve.service import Service
 
@@ -32,8 +31,7 @@ def tokenize(service: Service, body: TokenizeBody) -> dict[str, Any]:
     else:
         start = () if body.add_special_tokens is False else service.start_ids
         ids = [*start, *service.tokenizer.encode(body.prompt or "")]
-    texts = TokenTexts(service.tokenizer)
-    strings = [texts.text(token) for token in ids] if body.return_token_strs else None
+    strings = [service.texts.text(token) for token in ids] if body.return_token_strs else None
     return {"count": len(ids), "max_model_len": service.context, "tokens": ids, "token_strs": strings}
 
 

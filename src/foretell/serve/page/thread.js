@@ -114,7 +114,7 @@ export function editor(message, { save, cancel }) {
   const form = h("div", { class: "editor" }, text, h("div", { class: "editor-buttons" },
     h("button", { type: "button", class: "plain", onclick: cancel }, "Cancel"),
     h("button", { type: "button", class: "primary", onclick: done }, "Send")));
-  requestAnimationFrame(() => {
+  queueMicrotask(() => { // when it is in its place
     text.style.height = `${Math.min(400, text.scrollHeight + 2)}px`;
     text.focus();
     text.setSelectionRange(text.value.length, text.value.length);
