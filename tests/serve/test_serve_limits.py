@@ -179,6 +179,7 @@ def test_metrics_and_the_log_count_what_happened() -> None:
     with serving(log_prompts=True) as live:
         live.ask("/v1/chat/completions", {"messages": MESSAGES, "max_tokens": 5, "seed": 1, "logit_bias": {"80": 100}})
         live.ask("/v1/chat/completions", {"messages": []})
+        until(lambda: len(live.log) == 2)  # a request is logged when its answer has been sent
         text = live.ask("/metrics")[1]
         values = dict(line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
         assert values['foretell_requests_total{route="/v1/chat/completions",status="200"}'] == "1"
@@ -191,6 +192,7 @@ def test_metrics_and_the_log_count_what_happened() -> None:
         assert len(line["answers"][0]) == 5 and line["id"].startswith("req_")
     with serving() as live:
         live.ask("/v1/chat/completions", {"messages": MESSAGES, "max_tokens": 5})
+        until(lambda: live.log)
         assert "hello" not in live.log[0]
 
 

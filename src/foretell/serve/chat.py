@@ -170,8 +170,8 @@ def _message(total: Delta) -> dict[str, Any]:
 
 async def chat_completions(service: Service, request: starlette.requests.Request) -> Response:
     """Answer ``POST /v1/chat/completions``."""
-    service.let_in(1)
     body = await read_json(request, ChatBody, service.options.body_bytes)
+    service.let_in(1)
     completion = await asyncio.to_thread(ChatCompletion, service, body, request.scope["record"])
     if body.stream:
         return EventStream(completion.answers, completion.chunks)

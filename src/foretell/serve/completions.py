@@ -159,8 +159,8 @@ class Completion:
 
 async def completions(service: Service, request: starlette.requests.Request) -> Response:
     """Answer ``POST /v1/completions``."""
-    service.let_in(1)
     body = await read_json(request, CompletionBody, service.options.body_bytes)
+    service.let_in(1)
     completion = await asyncio.to_thread(Completion, service, body, request.scope["record"])
     if body.stream:
         return EventStream(completion.answers, completion.chunks)

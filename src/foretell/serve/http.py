@@ -16,6 +16,7 @@ from foretell.serve.errors import APIError, bad_request
 from foretell.serve.service import Answers
 
 BODY_SECONDS = 60.0
+DISCARDED = 32 * 2**20  # bytes of a body too large that are read nevertheless
 CLIENT_GONE = 499  # nginx's status for a client that did not wait; only the log sees it
 T = TypeVar("T")
 
@@ -36,19 +37,23 @@ async def read_json(request: Request, model: type[B], most: int) -> B:
         raise bad_request(f"The content type is {kind[:80] or 'missing'}; application/json is expected.")
     too_large = APIError(413, f"The body has more than {most:,} bytes, which is the limit here.", code="body_too_large")
     stated = request.headers.get("content-length", "")
-    if stated.isdigit() and int(stated[:20]) > most:
+    if stated.isdigit() and int(stated[:20]) > most + DISCARDED:
         raise too_large
-    data = bytearray()
+    data, size = bytearray(), 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.stream():
-                data += chunk
-                if len(data) > most:
-                    raise too_large
+                size += len(chunk)
+                if size <= most:
+                    data += chunk
+                elif size > most + DISCARDED:
+                    break
     except ClientDisconnect as error:
         raise APIError(CLIENT_GONE, "The client went away.") from error
     except TimeoutError as error:
         raise APIError(408, f"The body did not come within {BODY_SECONDS:g} seconds.", code="timeout") from error
+    if size > most:  # only now: a connection closed on somebody who still writes loses the answer
+        raise too_large
     return parse(model, bytes(data))
 
 
