@@ -14,16 +14,13 @@ from typing import Any
 import foretell
 from foretell.cli import plan_arguments
 from foretell.cli.quantities import quantity_argument
+from foretell.cli.serve_arguments import add_chat, add_serve
 from foretell.cli.sft_arguments import add_sft
 from foretell.core.errors import UserError
 from foretell.core.progress import say
 from foretell.laws.tables.columns import KINDS
 
 DESCRIPTION = "Know how good a language model will be before you pay for it."
-EPILOG = """\
-  foretell run                            forecast, seal, train, score and report
-  foretell sft chats.jsonl                fine-tune the embedded model on conversations, with LoRA
-"""
 RECIPE_EPILOG = """\
 Any setting of the recipe can be given by its dotted name; foretell settings lists them all:
   --output DIR              the run directory
@@ -61,7 +58,7 @@ EXPORT_EPILOG = """\
 MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face or Meta directory, or a hub name"
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "watch": "watch", "generate": "generate", "export": "export", "sft": "sft",
+         "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "serve": "serve", "chat": "chat",
          "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
@@ -76,8 +73,7 @@ class _Parser(argparse.ArgumentParser):
 
 def build_parser() -> argparse.ArgumentParser:
     """The verbs and their options."""
-    parser = _Parser(prog="foretell", description=DESCRIPTION, epilog=EPILOG,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = _Parser(prog="foretell", description=DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"foretell {foretell.__version__}")
     parser.add_argument("--traceback", action="store_true", help="show where an error came from (any verb)")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
@@ -188,6 +184,8 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--context", type=int, metavar="N", help="positions that the exported model reads at most")
 
     add_sft(verbs, MODEL_HELP)
+    add_serve(verbs, MODEL_HELP)
+    add_chat(verbs, MODEL_HELP)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
     bench.add_argument("what", choices=["train", "serve", "sft"],

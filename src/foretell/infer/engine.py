@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -186,6 +186,8 @@ class Engine:
         if request.max_tokens == 0:
             return self._end(sequence, "length")
         allowed = request.grammar.allowed() if request.grammar else None
+        if request.grammar and request.grammar.failed:
+            return self._end(sequence, "error")
         token = sequence.sampler.choose(logits, allowed)
         if request.grammar:
             request.grammar.accept(token)
@@ -231,7 +233,7 @@ class Engine:
                     updates[number].append(update)
         return [completed(updates[number]) for number in numbers]
 
-    def stream(self, request: Request) -> Iterator[Update]:
+    def stream(self, request: Request) -> Generator[Update, None, None]:
         """The updates of one request as they come.
 
         Raises:

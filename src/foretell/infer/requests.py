@@ -17,11 +17,18 @@ Finish = Literal["stop", "length", "cancelled", "deadline", "error"]
 class Grammar(Protocol):
     """What may come next, as in :mod:`foretell.infer.grammar`."""
 
+    @property
+    def failed(self) -> bool:
+        """Whether there is nothing more that could come."""
+
     def allowed(self) -> Tensor:
         """[V] booleans."""
 
     def accept(self, token: int) -> None:
         """The token has been chosen."""
+
+    def copy(self) -> Grammar:
+        """The same place for another answer."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""The OpenAI HTTP API and a chat page over one engine."""

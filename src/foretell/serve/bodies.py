@@ -1,0 +1,282 @@
+"""What requests may hold: JSON to typed bodies, each mistake one sentence with field, value and what is accepted.
+
+Unknown fields that would change an answer elsewhere are refused by name, and so are misspelt ones; others are ignored.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import ErrorDetails, from_json
+
+from foretell.serve.errors import APIError, bad_request
+
+MOST_STOPS = 4
+MOST_CHOICES = 128
+SHOWN = 80  # characters of a wrong value in a message
+EXPECTED = {
+    "string_type": "a string", "int_type": "a whole number", "float_type": "a number", "bool_type": "true or false",
+    "list_type": "a list", "dict_type": "an object", "model_type": "an object", "model_attributes_type": "an object",
+    "int_from_float": "a whole number", "finite_number": "a finite number",
+}  # fmt: skip
+# Options of other servers and of OpenAI's own models that would make another answer.
+REFUSED = frozenset((
+    "audio", "bad_words", "chat_template", "chat_template_kwargs", "continue_final_message", "dry_multiplier",
+    "early_stopping", "function_call", "functions", "grammar", "guided_choice", "guided_grammar", "guided_json",
+    "guided_regex", "ignore_eos", "length_penalty", "logits_processors", "min_tokens", "mirostat", "mirostat_eta",
+    "mirostat_tau", "moderation", "prompt_logprobs", "stop_token_ids", "structured_outputs", "suffix", "tfs_z",
+    "top_a", "truncate_prompt_tokens", "typical_p", "use_beam_search", "web_search_options", "xtc_probability",
+    "xtc_threshold",
+))  # fmt: skip
+
+LARGEST = 2**63
+Whole = Annotated[int, Field(ge=-LARGEST, lt=LARGEST)]
+Position = Annotated[int, Field(ge=0, lt=LARGEST)]
+B = TypeVar("B", bound="Body")
+
+
+class Body(BaseModel):
+    """Base of all bodies; ``null`` is the same as leaving a field out."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+    refused: ClassVar[frozenset[str]] = REFUSED
+
+
+class StreamOptions(Body):
+    """How a stream is sent."""
+
+    include_usage: bool | None = None
+
+
+class Generation(Body):
+    """What chat and plain completions have in common; ranges are those of the sampler."""
+
+    least_tokens: ClassVar[int] = 0
+
+    model: str | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    n: Whole | None = None
+    seed: Whole | None = None
+    stop: Any = Field(default=None, description="a string, or a list of up to four")
+    max_tokens: Whole | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: Whole | None = None
+    min_p: float | None = None
+    presence_penalty: float | None = None
+    frequency_penalty: float | None = None
+    repetition_penalty: float | None = None
+    logit_bias: dict[str, float] | None = None
+    user: Any = None
+
+    @field_validator("n")
+    @classmethod
+    def _countable(cls, value: int | None) -> int | None:
+        return _within(value, 1, MOST_CHOICES)
+
+    @field_validator("stop")
+    @classmethod
+    def _texts(cls, value: Any) -> tuple[str, ...]:
+        found = [] if value is None else [value] if isinstance(value, str) else value
+        if not isinstance(found, list) or not all(isinstance(one, str) and one for one in found):
+            raise ValueError("a string or a list of strings, none of them empty, is expected")
+        if len(found) > MOST_STOPS:
+            raise ValueError(f"at most {MOST_STOPS} strings are accepted")
+        return tuple(found)
+
+    @property
+    def stops(self) -> tuple[str, ...]:
+        """Texts that end the answer."""
+        return self.stop or ()
+
+    @field_validator("max_tokens", "max_completion_tokens", check_fields=False)
+    @classmethod
+    def _not_negative(cls, value: int | None) -> int | None:
+        return _within(value, cls.least_tokens, LARGEST)
+
+    @property
+    def choices(self) -> int:
+        """Answers that are wanted."""
+        return self.n or 1
+
+
+class ChatBody(Generation):
+    """``/v1/chat/completions``."""
+
+    least_tokens: ClassVar[int] = 1
+
+    messages: list[dict[str, Any]]
+    max_completion_tokens: Whole | None = None
+    logprobs: bool | None = None
+    top_logprobs: Whole | None = None
+    response_format: dict[str, Any] | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    modalities: list[str] | None = None
+    metadata: Any = None
+    store: Any = None
+
+    @field_validator("modalities")
+    @classmethod
+    def _text_only(cls, value: list[str] | None) -> list[str] | None:
+        if value and value != ["text"]:
+            raise ValueError('["text"] is accepted')
+        return value
+
+    @field_validator("top_logprobs")
+    @classmethod
+    def _few(cls, value: int | None) -> int | None:
+        return _within(value, 0, 20)
+
+
+class CompletionBody(Generation):
+    """``/v1/completions``."""
+
+    prompt: Any = Field(description="a string, a list of strings, a list of token ids, or a list of such lists")
+    echo: bool | None = None
+    best_of: Whole | None = None
+    logprobs: Whole | None = None
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompts(cls, value: Any) -> list[str | list[int]]:
+        if isinstance(value, str) or _is_ids(value):
+            return [value]
+        if isinstance(value, list) and value and all(isinstance(one, str) or _is_ids(one) for one in value):
+            return value
+        raise ValueError("a string, a list of strings, a list of token ids or a list of such lists is expected")
+
+    @field_validator("logprobs")
+    @classmethod
+    def _few(cls, value: int | None) -> int | None:
+        return _within(value, 0, 20)
+
+    @field_validator("best_of")
+    @classmethod
+    def _countable_best(cls, value: int | None) -> int | None:
+        return _within(value, 1, MOST_CHOICES)
+
+
+class TokenizeBody(Body):
+    """``/tokenize``: of a prompt, or of messages as the chat template writes them."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[dict[str, Any]] | None = None
+    tools: list[dict[str, Any]] | None = None
+    add_special_tokens: bool | None = None
+    add_generation_prompt: bool | None = None
+    return_token_strs: bool | None = None
+    refused: ClassVar[frozenset[str]] = REFUSED - {"suffix"}
+
+
+class DetokenizeBody(Body):
+    """``/detokenize``."""
+
+    model: str | None = None
+    tokens: list[Position]
+
+
+class NewConversation(Body):
+    """``POST /api/conversations``."""
+
+    title: str = Field(default="", max_length=200)
+    system: str = ""
+    model: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+class ConversationChange(Body):
+    """``PATCH /api/conversations/{id}``: what is given replaces what is there."""
+
+    title: str | None = Field(default=None, max_length=200)
+    system: str | None = None
+    model: str | None = None
+    settings: dict[str, Any] | None = None
+    leaf: Position | None = None
+
+
+class NewMessage(Body):
+    """``POST /api/conversations/{id}/messages``; ``parent`` is the message it follows."""
+
+    role: Literal["user", "assistant"]
+    content: str
+    parent: Position | None = None
+    details: dict[str, Any] = Field(default_factory=dict)
+
+
+def parse(model: type[B], data: bytes) -> B:
+    """Read a request's body.
+
+    Raises:
+        APIError: 400, naming the first field that is wrong.
+    """
+    try:
+        values = from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise bad_request(f"The body is not JSON ({error}).", code="invalid_json") from error
+    if not isinstance(values, dict):
+        raise bad_request(f"The body is {_shown(values)}; an object is expected.")
+    try:
+        body = model.model_validate(values)
+    except ValidationError as error:
+        raise _refusal(error.errors()[0]) from error
+    except OverflowError as error:
+        raise bad_request(f"A number in the body is too large ({error}).") from error
+    _check_unknown(body, "")
+    return body
+
+
+def _check_unknown(body: Body, prefix: str) -> None:
+    known = type(body).model_fields
+    for name, value in (body.__pydantic_extra__ or {}).items():
+        if value is None:
+            continue
+        if name in body.refused:
+            raise bad_request(f"{prefix}{name} is not supported here; leave it out.", prefix + name, "unsupported")
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if near:
+            raise bad_request(f"{prefix}{name[:SHOWN]} is not known; did you mean {near[0]}?", prefix + name[:SHOWN])
+    for name in known:
+        if isinstance(inner := getattr(body, name), Body):
+            _check_unknown(inner, f"{prefix}{name}.")
+
+
+def _refusal(detail: ErrorDetails) -> APIError:
+    name = _path(detail["loc"])
+    if detail["type"] == "missing":
+        return bad_request(f"{name} is missing; it is required.", name)
+    expected = EXPECTED.get(detail["type"])
+    message = detail["msg"].removeprefix("Value error, ")
+    message = f"{expected} is expected" if expected else message[0].lower() + message[1:]
+    return bad_request(f"{name} is {_shown(detail['input'])}; {message}.", name)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return re.sub(r"[^\w.\[\]-]", "?", text.removeprefix("."))[:SHOWN] or "body"
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except (TypeError, ValueError, RecursionError):
+        text = type(value).__name__
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+
+
+def _is_ids(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(type(one) is int and 0 <= one < LARGEST for one in value)
+
+
+def _within(value: int | None, low: int, high: int) -> int | None:
+    if value is not None and not low <= value <= high:
+        most = "on" if high == LARGEST else f"to {high}"
+        raise ValueError(f"a number from {low} {most} is accepted")
+    return value

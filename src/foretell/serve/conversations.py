@@ -1,0 +1,95 @@
+"""``/api/conversations``: what the chat page keeps on the server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import JSONResponse
+
+from foretell.serve.bodies import ConversationChange, NewConversation, NewMessage
+from foretell.serve.errors import APIError, bad_request
+from foretell.serve.http import read_json
+from foretell.serve.store import ConversationStore, as_markdown, branch
+
+FORMATS = {"json": "application/json", "markdown": "text/markdown; charset=utf-8"}
+
+
+def conversation_routes(store: ConversationStore, most: int) -> APIRouter:
+    """The routes over a store; bodies have at most ``most`` bytes."""
+    router = APIRouter(prefix="/api/conversations")
+
+    @router.get("")
+    async def list_all(query: str = "") -> dict[str, Any]:
+        """Conversations, the latest first."""
+        return {"conversations": await asyncio.to_thread(store.all, query[:200])}
+
+    @router.post("")
+    async def create(request: Request) -> JSONResponse:
+        """A new one."""
+        body = await read_json(request, NewConversation, most)
+        fields = body.model_dump(include=set(NewConversation.model_fields))
+        return JSONResponse(await asyncio.to_thread(lambda: store.create(**fields)), 201)
+
+    @router.get("/{identity}")
+    async def read(identity: str) -> dict[str, Any]:
+        """One with all its messages."""
+        return await _found(store, identity)
+
+    @router.patch("/{identity}")
+    async def change(identity: str, request: Request) -> dict[str, Any]:
+        """Rename it, or change its system message, settings or branch."""
+        body = await read_json(request, ConversationChange, most)
+        fields = body.model_dump(include=set(ConversationChange.model_fields))
+        if not await asyncio.to_thread(lambda: store.change(identity, **fields)):
+            await _found(store, identity)
+            raise bad_request(f"leaf is {body.leaf}, which is none of its messages.", "leaf")
+        return await _found(store, identity)
+
+    @router.delete("/{identity}")
+    async def delete(identity: str) -> dict[str, Any]:
+        """Forget it."""
+        if not await asyncio.to_thread(store.delete, identity):
+            raise _missing(identity)
+        return {"id": identity, "deleted": True}
+
+    @router.post("/{identity}/messages")
+    async def add(identity: str, request: Request) -> JSONResponse:
+        """Put a message after another one."""
+        body = await read_json(request, NewMessage, most)
+        number = await asyncio.to_thread(store.add, identity, body.role, body.content, body.parent, body.details)
+        if number is None:
+            await _found(store, identity)
+            raise bad_request(f"parent is {body.parent}, which is none of its messages.", "parent")
+        return JSONResponse({"id": number}, 201)
+
+    @router.get("/{identity}/export")
+    async def export(identity: str, format: str = "json") -> Response:
+        """It as a file."""
+        if format not in FORMATS:
+            raise bad_request(f"format is {format[:40]!r}; {' or '.join(FORMATS)} is accepted.", "format")
+        found = await _found(store, identity)
+        if format == "markdown":
+            text = as_markdown(found["title"], found["system"], branch(found))
+        else:
+            text = json.dumps(found, ensure_ascii=False, indent=2)
+        name = re.sub(r"[^A-Za-z0-9]+", "-", found["title"]).strip("-")[:60] or "conversation"
+        ending = "md" if format == "markdown" else "json"
+        return Response(text, media_type=FORMATS[format],
+                        headers={"Content-Disposition": f'attachment; filename="{name}.{ending}"'})  # fmt: skip
+
+    return router
+
+
+async def _found(store: ConversationStore, identity: str) -> dict[str, Any]:
+    found = await asyncio.to_thread(store.get, identity)
+    if found is None:
+        raise _missing(identity)
+    return found
+
+
+def _missing(identity: str) -> APIError:
+    return APIError(404, f"There is no conversation {identity[:80]!r}.", code="conversation_not_found")

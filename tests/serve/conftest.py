@@ -1,0 +1,78 @@
+"""One server for the tests that change nothing about it."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live import Live, serving, small_model
+
+from foretell.model.hf import save_hf
+
+CHROMIUM_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+                      "--disable-sync", "--no-first-run"]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Live]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def client(live: Live):
+    return live.client()
+
+
+@pytest.fixture(scope="session")
+def small_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model as a directory of Hugging Face's layout."""
+    folder = tmp_path_factory.mktemp("models") / "small"
+    small_model.tokenizer().save(folder)
+    save_hf(small_model.decoder(), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator:
+    """Chromium without a network of its own."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def page_server() -> Iterator[Live]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def page(browser, page_server: Live) -> Iterator:
+    """A page that has been opened; anything asked of another place, or an error in a script, fails the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    wrong: list[str] = []
+
+    def asked(request) -> None:
+        if not request.url.startswith((page_server.url, "blob:", "data:")):
+            wrong.append(request.url)
+
+    def said(message) -> None:
+        if "Content Security" in message.text:
+            wrong.append(message.text)
+
+    page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
+    page.on("console", said)
+    page.on("request", asked)
+    page.set_default_timeout(10_000)
+    page.goto(page_server.url)
+    page.wait_for_selector(".welcome")
+    yield page
+    context.close()
+    assert not wrong
