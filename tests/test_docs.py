@@ -69,6 +69,20 @@ def test_the_benchmark_table_is_its_record() -> None:
             assert figure in line, (figure, line)
 
 
+def test_the_table_of_serving_is_its_record() -> None:
+    record = read_json(ROOT / "docs" / "benchmarks" / "serve-cpu.json")
+    page, readme = ((ROOT / name).read_text() for name in ("docs/benchmarks.md", "README.md"))
+    for peer, rates in record["tokens_per_second"].items():
+        ratios = record["ratio"][peer]
+        cells = [f"{rate:,.0f}" + ("" if peer == "foretell" else f" ({ratios[name]:.2f})")
+                 for name, rate in rates.items()]  # fmt: skip
+        last = "" if peer == "foretell" else f" {record['same_tokens'][peer]:.0%}".replace("%", " %")
+        assert f"| {peer} | {' | '.join(cells)} |{last} |" in page, peer
+    ours, theirs = record["tokens_per_second"]["foretell"], record["ratio"]["llama.cpp"]
+    assert f"{ours['decode']:.0f} tokens/s, {theirs['decode']:.1f} times as fast as llama.cpp" in readme
+    assert round(theirs["prefill"]) == 2 and "reads prompts twice as fast" in readme
+
+
 def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 

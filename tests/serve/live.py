@@ -89,7 +89,7 @@ class Live:
 
 @contextlib.contextmanager
 def serving(
-    model: LoadedModel | None = None, engine: EngineOptions | None = None, adapters=(), **options
+    model: LoadedModel | None = None, engine: EngineOptions | None = None, adapters=None, **options
 ) -> Iterator[Live]:
     """A server in a thread for the length of a ``with`` block."""
     model = model or small_chat()

@@ -1,9 +1,13 @@
 import pytest
+import small_model
+import torch
 from live import Live, serving, small_chat
+
+from foretell.model.lora import Adapter, LoRAConfig
 
 
 def ask(client, prompt="hello world", **options):
-    return client.completions.create(model="small", prompt=prompt, **{"max_tokens": 8, "seed": 1, **options})
+    return client.completions.create(prompt=prompt, **{"model": "small", "max_tokens": 8, "seed": 1, **options})
 
 
 def test_a_text_its_ids_and_their_lists_mean_the_same(client, live: Live) -> None:
@@ -76,12 +80,27 @@ def test_tokens_there_and_back(live: Live) -> None:
     assert body["token_strs"] is None and body["tokens"].count(2) == 1
 
 
-def test_models_are_listed_with_their_adapters() -> None:
-    with serving(adapters=["poet"]) as live:
+def poet() -> Adapter:
+    """An adapter that changes what the small model says."""
+    adapter = Adapter(small_model.config(), LoRAConfig(rank=2, targets=("q_proj", "up_proj")))
+    with torch.no_grad():
+        for update in adapter.updates.values():
+            for b in update.b.values():
+                b.fill_(0.3)
+    return adapter
+
+
+def test_adapters_are_models_of_their_own() -> None:
+    with serving(adapters={"poet": poet()}) as live:
         client = live.client()
         assert [model.id for model in client.models.list()] == ["small", "poet"]
         assert client.models.retrieve("poet").parent == "small"
         assert live.ask("/v1/models/other")[0] == 404
+        said = {name: ask(client, model=name, temperature=0, max_tokens=12).choices[0].text
+                for name in ("small", "poet", "small")}  # fmt: skip
+    assert said["small"] != said["poet"]
+    with serving() as live:
+        assert ask(live.client(), model="small", temperature=0, max_tokens=12).choices[0].text == said["small"]
 
 
 @pytest.mark.parametrize("prompt", ["", "ü€😀", "<|endoftext|>", "\x00\x07"])

@@ -25,6 +25,7 @@ def serve(arguments: argparse.Namespace) -> int:
         raise UserError("foretell serve needs an extra: pip install 'foretell[serve]'.") from error
     from foretell.infer.engine import EngineOptions
     from foretell.infer.loading import load_model
+    from foretell.model.peft import read_adapter
     from foretell.serve.app import build_app
     from foretell.serve.options import ServeOptions
     from foretell.serve.server import Server, default_database, listening
@@ -40,12 +41,14 @@ def serve(arguments: argparse.Namespace) -> int:
         grace=_at_least("--grace", arguments.grace, 0.0), log_prompts=arguments.log_prompts,
     )  # fmt: skip
     engine = EngineOptions(memory=size("--cache-memory", arguments.cache_memory), bits=arguments.bits)
-    if adapters(arguments.adapter):
-        raise UserError("--adapter: the engine of this version takes no adapters.")
+    folders = adapters(arguments.adapter)
     listener = listening(options)
     store = ConversationStore(Path(arguments.database).expanduser() if arguments.database else default_database())
     model = load_model(arguments.model, context=arguments.max_context)
-    service = Service(model, engine, options)
+    if model.name in folders:
+        raise UserError(f"--adapter: {model.name!r} is the model's own name; another is expected.")
+    read = {name: read_adapter(folder, model.decoder.config) for name, folder in folders.items()}
+    service = Service(model, engine, options, read)
     server = Server(build_app(service, store), service, listener)
     if not options.loopback and not options.keys:
         say(f"anybody who reaches {options.host} is answered: no --api-key was given", "yellow")

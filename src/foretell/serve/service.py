@@ -7,7 +7,7 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import foretell
@@ -19,6 +19,7 @@ from foretell.infer.grammar import GrammarFactory
 from foretell.infer.loading import LoadedModel
 from foretell.infer.requests import Request, Update
 from foretell.infer.worker import EngineThread
+from foretell.model.lora import Adapter
 from foretell.serve.errors import APIError, bad_request, refused
 from foretell.serve.logprobs import TokenTexts
 from foretell.serve.metrics import Metrics
@@ -34,14 +35,15 @@ class Service:
         model: as loaded; its decoder is used up by the engine.
         engine_options: the machine's part.
         options: limits.
-        adapters: names under which the same weights answer with an adapter.
+        adapters: by the names under which the same weights answer with them.
     """
 
     def __init__(
-        self, model: LoadedModel, engine_options: EngineOptions, options: ServeOptions, adapters: Sequence[str] = ()
-    ) -> None:
+        self, model: LoadedModel, engine_options: EngineOptions, options: ServeOptions,
+        adapters: Mapping[str, Adapter] | None = None,
+    ) -> None:  # fmt: skip
         self.options, self.metrics = options, Metrics()
-        self.name, self.adapters = model.name, tuple(adapters)
+        self.name, self.adapters = model.name, tuple(adapters or {})
         self.tokenizer, self.chat = model.tokenizer, model.chat
         self.texts = TokenTexts(model.tokenizer)
         self.ends, self.start_ids = model.end_of_turn_ids, model.start_ids
@@ -49,6 +51,8 @@ class Service:
         self.created = int(time.time())
         self.stopping = False
         engine = Engine(model.decoder, model.tokenizer, replace(engine_options, most=options.most_running))
+        for name, adapter in (adapters or {}).items():
+            engine.adapters.add(name, adapter)
         self.vocab_size = engine.config.vocab_size
         self.room = engine.pool.count * BLOCK
         self.context = min(model.context, self.room)
