@@ -132,11 +132,12 @@ def test_cancelling_deadlines_and_streams() -> None:
 
 def test_where_memory_ends_somebody_waits_and_nobody_is_lost() -> None:
     tried = engine(blocks=14, most=6)
-    requests = [Request(random_ids(60, seed), 100, Sampling(seed=seed)) for seed in range(6)]
+    requests = [Request(random_ids(60, seed), 100, Sampling(seed=seed), prompt_logprobs=1) for seed in range(6)]
     answers = tried.complete(requests)
     assert all(len(answer.tokens) == 100 for answer in answers)
     alone = [engine().complete([request])[0] for request in requests]
-    assert [answer.tokens for answer in answers] == [answer.tokens for answer in alone]
+    for answer, expected in zip(answers, alone, strict=True):
+        assert (answer.tokens, answer.prompt_logprobs) == (expected.tokens, expected.prompt_logprobs)
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ class Engine:
         ends = list(itertools.accumulate(span.count for _, span in batch))
         for (sequence, span), end in zip(batch, ends, strict=True):
             self.scheduler.advance(sequence, span.count)
-            if sequence.request.prompt_logprobs is not None:
+            if sequence.scores_prompt:
                 self._score_prompt(sequence, span, hidden[end - span.count : end])
         whole = [(s, end - 1) for (s, _), end in zip(batch, ends, strict=True) if s.remaining == 0]
         if whole:

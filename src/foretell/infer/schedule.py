@@ -50,6 +50,17 @@ class Running:
         """Tokens that are known and not computed yet; 1 while decoding."""
         return len(self.ids) - self.computed
 
+    @property
+    def scores_prompt(self) -> bool:
+        """Whether the prompt's log-probabilities are still wanted; they are told with the first token of the answer."""
+        return self.request.prompt_logprobs is not None and self.generated == 0
+
+    def start_again(self) -> None:
+        """Its blocks are gone: all of its tokens have to be in the cache anew."""
+        self.computed = 0
+        if self.scores_prompt:
+            self.prompt_logprobs.clear()
+
     def extend_names(self) -> None:
         """Name the blocks that have become whole."""
         if len(self.ids) // BLOCK > len(self.names):
@@ -98,7 +109,7 @@ class Scheduler:
         """Start the first of the queue if its tokens fit; its blocks in the cache are taken from there."""
         sequence.extend_names()
         # at least one token is computed, for its logits; and all are where the prompt's own logits are asked for
-        usable = 0 if sequence.request.prompt_logprobs is not None else (len(sequence.ids) - 1) // BLOCK
+        usable = 0 if sequence.scores_prompt else (len(sequence.ids) - 1) // BLOCK
         found = self.pool.find(sequence.names[:usable])
         needed = -(-len(sequence.ids) // BLOCK) - len(found)
         if needed > self.pool.available or self._on_its_way(sequence.names[len(found) : usable]):
@@ -127,7 +138,7 @@ class Scheduler:
                 continue
             last = self.running[-1]
             self.remove(last)
-            last.computed = 0
+            last.start_again()
             self.waiting.appendleft(last)
             if last is sequence:
                 return False
