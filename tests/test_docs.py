@@ -83,6 +83,19 @@ def test_the_table_of_serving_is_its_record() -> None:
     assert round(theirs["prefill"]) == 2 and "reads prompts twice as fast" in readme
 
 
+def test_the_table_of_fine_tuning_is_its_record() -> None:
+    record = read_json(ROOT / "docs" / "benchmarks" / "sft-cpu.json")
+    page = " ".join((ROOT / "docs" / "benchmarks.md").read_text().split())
+    names = {"foretell-lora": "foretell, LoRA", "foretell-full": "foretell, all weights",
+             "peft-lora": "PEFT with transformers, LoRA"}  # fmt: skip
+    for peer, row in record["rows"].items():
+        memory = f"{row['peak_memory_bytes'] / 1e6:,.0f} MB " if "peak_memory_bytes" in row else ""
+        trained, rate = row["trained_parameters"], row["tokens_per_second"]
+        assert f"| {names[peer]} | {trained:,} | {rate:,.0f} | {memory}|" in page, peer
+    assert f"takes {record['memory_share_of_full']:.0%} of".replace("%", " %") in page
+    assert f"{record['speed_against_peft']:.2f} times as fast as PEFT" in page
+
+
 def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f} %"
 

@@ -27,7 +27,7 @@ from foretell.train.display import Display
 from foretell.train.loop import Trainer, recorded_result
 
 SHORTEST_ROW, ROW_STEP = 256, 64  # rows are as short as the longest conversation allows, in steps
-MICRO_TOKENS = 1_024  # positions of one forward and backward pass at most, where a row is not longer
+MICRO_TOKENS = {"cpu": 256, "cuda": 4_096}  # whose activations are held at once; few where cores are as fast with few
 ASSUMED_PEAK_SHARE = 0.5  # of the measured matrix products, for the time that a dry run prints
 ADAPTER_FOLDER, MODEL_FOLDER = "adapter", "model"
 
@@ -106,7 +106,7 @@ def _training(room: int) -> TrainingConfig:
         weight_decay=0.0,
         beta2=0.999,
         epsilon=1e-8,
-        micro_rows=max(1, MICRO_TOKENS // room),
+        micro_rows=max(1, MICRO_TOKENS.get(default_device().type, 256) // room),
         precision="bfloat16" if default_device().type == "cuda" else "float32",
         compile="off",
         evaluations=4,
