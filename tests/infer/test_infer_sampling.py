@@ -55,6 +55,15 @@ def test_greedy_and_seeds() -> None:
     )
     assert first == same != other
     assert Sampler(Sampling(temperature=1e-4, seed=0), []).choose(LOGITS) == 4
+    negative = Sampler(Sampling(seed=-7), [])
+    assert [negative.choose(LOGITS) for _ in range(30)] != first
+
+
+@pytest.mark.parametrize("truncated", [{}, {"top_p": 0.9}, {"top_k": 3}, {"min_p": 0.1}], ids=str)
+def test_temperatures_near_zero_are_greedy_within_the_mask(truncated: dict) -> None:
+    mask = torch.tensor([False, True, True, True, False, False])
+    sampler = Sampler(Sampling(temperature=1e-40, seed=0, **truncated), [])
+    assert {sampler.choose(LOGITS, mask) for _ in range(20)} == {1}
 
 
 def test_bias_penalties_and_masks() -> None:

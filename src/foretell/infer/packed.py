@@ -211,6 +211,7 @@ def pack_decoder(decoder: Decoder, kernels: Kernels, bits: int | None = None) ->
         head = PackedLinear(kernels, _rounded(decoder.head_weight.detach(), None if bits is None else 8))
     else:
         head = PackedLinear(kernels, matrix)
+        decoder.head_matrix = None
     if not decoder.config.tied:
         del decoder.head
     lay_together([module for module in [*decoder.modules(), head] if isinstance(module, PackedLinear)])

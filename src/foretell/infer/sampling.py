@@ -90,7 +90,8 @@ class Sampler:
         self.sampling = sampling
         self.generated: Counter[int] = Counter()
         self._prompt = set(prompt) if sampling.repetition_penalty != 1.0 else set()
-        self._random = random.Random(sampling.seed)
+        # Python's generator takes a seed and its negative for the same
+        self._random = random.Random(None if sampling.seed is None else sampling.seed % 2**64)
 
     def choose(self, logits: Tensor, allowed: Tensor | None = None) -> int:
         """The next token of [V] float32 logits, which are not changed; ``allowed`` is a [V] mask."""
@@ -121,7 +122,7 @@ class Sampler:
 
     def _draw(self, logits: Tensor) -> int:
         sampling = self.sampling
-        scaled = logits / sampling.temperature
+        scaled = (logits - logits.max()) / sampling.temperature  # the largest is zero at any temperature
         drawn = self._random.random()
         if not sampling.top_k and sampling.top_p == 1.0 and not sampling.min_p:
             return _inverse(torch.softmax(scaled.double(), dim=0), drawn)

@@ -189,7 +189,8 @@ class Trainer:
     def forward_backward(self) -> float:
         """Gradients of the next batch, normalised by its tokens over the whole step; mean nats."""
         batch = self.stream.next_batch()
-        seed = (self.settings.seed << 48) + (self.step << 16)  # of dropout; the last bits tell replicas apart
+        # of dropout, in the 64 bits that PyTorch takes; the last ones tell replicas apart
+        seed = ((self.settings.seed << 48) + (self.step << 16)) % 2**64
         if self.replicas:
             return self.replicas.forward_backward(batch, seed) / batch.tokens
         moved = batch.to(self.device)
