@@ -164,3 +164,13 @@ def test_bits_need_the_kernels() -> None:
     (exact,), (near,) = full.complete([request]), rounded.complete([request])
     assert exact.logprobs != near.logprobs
     assert abs(exact.logprobs[0].logprob - near.logprobs[0].logprob) < 0.3
+
+
+def test_the_room_is_the_smaller_of_context_and_cache() -> None:
+    assert engine(blocks=14).context == 14 * BLOCK and engine(blocks=200).context == 400
+
+
+def test_a_prompt_computed_anew_after_a_preemption_was_not_cached() -> None:
+    tried = engine(blocks=14, most=6)
+    answers = tried.complete([Request(random_ids(60, seed), 100, Sampling(seed=seed)) for seed in range(6)])
+    assert [answer.cached for answer in answers] == [0] * 6

@@ -86,3 +86,18 @@ def test_a_failing_pass_ends_its_requests_and_nothing_else(monkeypatch: pytest.M
     assert worker.counts.failures == 1 and worker.running == worker.waiting == 0 and failing >= 0
     assert "a broken pass" in capsys.readouterr().err
     worker.stop(1)
+
+
+def test_a_thread_that_dies_tells_everybody_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda _: None)
+    worker = EngineThread(engine())
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(worker.engine, "reset", no_memory)
+    monkeypatch.setattr(worker.engine.decoder, "hidden", no_memory)
+    assert Answer(worker, Request(random_ids(10), 5)).wait().finish == "error"
+    worker._thread.join(10)
+    with pytest.raises(RuntimeError, match="stopping"):
+        worker.submit(Request(random_ids(10), 5), lambda update: None)

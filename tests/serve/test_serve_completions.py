@@ -72,6 +72,11 @@ def test_a_model_without_a_template_continues_texts_only() -> None:
         assert status == 400 and "no chat template" in body["error"]["message"]
 
 
+def test_too_many_answers_are_refused_before_they_are_built(live: Live) -> None:
+    status, body, _ = live.ask("/v1/completions", {"prompt": ["a"] * 200_000, "n": 128})
+    assert status == 400 and "25600000 answers are asked for at once" in body["error"]["message"]
+
+
 def test_tokens_there_and_back(live: Live) -> None:
     status, body, _ = live.ask("/tokenize", {"prompt": "hello world", "return_token_strs": True})
     assert status == 200 and body["count"] == len(body["tokens"]) and "".join(body["token_strs"]) == "hello world"

@@ -101,6 +101,11 @@ class Engine:
         return self.kernels is not None
 
     @property
+    def context(self) -> int:
+        """Tokens of a prompt and its answer at most: the model's context, or what the whole cache has room for."""
+        return min(self.config.context, self.pool.count * BLOCK)
+
+    @property
     def idle(self) -> bool:
         """Whether nobody waits for anything."""
         return not self._requests
@@ -205,7 +210,7 @@ class Engine:
                 finish = "length"
         prompt = tuple(sequence.prompt_logprobs) if sequence.generated == 1 else ()
         if finish is None:
-            return Update(text, (token,), logprobs, prompt, None, sequence.cached)
+            return Update(text, (token,), logprobs, prompt, None, sequence.cached or 0)
         return self._end(sequence, finish, Update(text, (token,), logprobs, prompt))
 
     def _end(self, sequence: Running, reason: Finish, last: Update | None = None) -> Update:
@@ -214,7 +219,7 @@ class Engine:
         del self._requests[sequence.number]
         last = last or Update(prompt_logprobs=tuple(sequence.prompt_logprobs) if sequence.generated == 0 else ())
         text = last.text + sequence.stream.finish()
-        return Update(text, last.tokens, last.logprobs, last.prompt_logprobs, reason, sequence.cached)
+        return Update(text, last.tokens, last.logprobs, last.prompt_logprobs, reason, sequence.cached or 0)
 
     def complete(self, requests: Iterable[Request]) -> list[Completion]:
         """Answer requests, side by side, and return when all have ended; in the order of the requests.

@@ -36,7 +36,7 @@ class Running:
         self.computed = 0
         self.blocks: list[int] = []
         self.names: list[bytes] = []
-        self.cached = 0
+        self.cached: int | None = None  # known once it is let in; its own blocks, found again later, do not count
         self.prompt_logprobs: list[TokenLogprob] = []
         self.cancelled = False
 
@@ -117,7 +117,8 @@ class Scheduler:
             return None
         self.waiting.popleft()
         sequence.blocks, sequence.computed = found, len(found) * BLOCK
-        sequence.cached = max(sequence.cached, min(sequence.computed, len(sequence.request.ids)))
+        if sequence.cached is None:
+            sequence.cached = sequence.computed
         self.running.append(sequence)
         return sequence
 

@@ -85,6 +85,9 @@ class EngineThread:
         number = next(self._numbers)
         self._listeners[number] = listener
         self._commands.put(lambda: self._begin(number, request))
+        if not self.alive and number in self._listeners:  # it ended in between, and nobody would tell
+            del self._listeners[number]
+            raise RuntimeError("the engine is stopping")
         return number
 
     def cancel(self, number: int) -> None:
@@ -113,6 +116,14 @@ class EngineThread:
                 self.engine.cancel(engine_number)
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:  # whatever ends the thread, nobody waits for it in vain
+            for listener in list(self._listeners.values()):
+                listener(Update(finish="error"))
+            self._listeners.clear()
+
+    def _serve(self) -> None:
         while True:
             try:
                 command = self._commands.get(block=self.engine.idle)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foretell.core.errors import UserError
-from foretell.core.files import require_space, require_writable
+from foretell.core.files import atomic_directory, require_space, require_writable
 from foretell.core.hardware import default_device, matmul_peak
 from foretell.core.progress import duration, say
 from foretell.core.runlog import read_log
@@ -165,11 +165,12 @@ def run_sft(plan: Plan, output: Path, *, threads: int | None = None) -> dict[str
     trainer = Trainer(settings, work, output, threads=threads, peak=peak, display=Display("sft", unit="nats per token"))
     work.before = _before(trainer, output)
     result = trainer.run()
-    if adapter is None:
-        save_hf(trainer.model, product)
-        base.tokenizer.save(product)
-    else:
-        save_adapter(adapter, product, base=settings.base_name)
+    with atomic_directory(product) as folder:  # it is there when it is whole: the run counts as finished by it
+        if adapter is None:
+            save_hf(trainer.model, folder)
+            base.tokenizer.save(folder)
+        else:
+            save_adapter(adapter, folder, base=settings.base_name)
     return result
 
 

@@ -51,6 +51,7 @@ class Completion:
             raise bad_request(f"best_of is {body.best_of} and n {body.choices}; best_of must be at least n.", "best_of")
         if self._per_prompt > body.choices and body.stream:
             raise bad_request("best_of is more than n; that is accepted without stream only.", "best_of")
+        service.let_in(len(body.prompt) * self._per_prompt)  # before anything is built for each of them
         sampling = sampling_of(body, service.vocab_size)
         self._prompts = [self._prompt(given) for given in body.prompt]
         ranked = self._per_prompt > body.choices

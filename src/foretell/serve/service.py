@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import foretell
 from foretell.core.errors import UserError
 from foretell.data.chat import ChatTemplate
-from foretell.infer.blocks import BLOCK
 from foretell.infer.engine import Engine, EngineOptions
 from foretell.infer.grammar import GrammarFactory
 from foretell.infer.loading import LoadedModel
@@ -54,8 +53,7 @@ class Service:
         for name, adapter in (adapters or {}).items():
             engine.adapters.add(name, adapter)
         self.vocab_size = engine.config.vocab_size
-        self.room = engine.pool.count * BLOCK
-        self.context = min(model.context, self.room)
+        self.context = engine.context
         self.worker = EngineThread(engine)
         self._grammars: GrammarFactory | None = None
         self._grammars_lock = threading.Lock()

@@ -87,14 +87,14 @@ class TerminalChat:
         while True:
             system = [{"role": "system", "content": self.system}] if self.system else []
             ids = self._template.encode([*system, *self.messages], add_generation_prompt=True)
-            room = self._engine.config.context - len(ids)
+            room = self._engine.context - len(ids)
             if room >= LEAST_ANSWER or len(self.messages) == 1:
                 break
             del self.messages[:2]
             self._write("(the oldest turns are left out: the context is full)\n")
         if room < 1:
             raise UserError(
-                f"The question has {len(ids)} tokens with its frame; the context has {self._engine.config.context}."
+                f"The question has {len(ids)} tokens with its frame; the context has {self._engine.context}."
             )
         return ids, room
 
