@@ -37,8 +37,8 @@ _AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _ORIENTATION = 0x0112
 
 
-class Excessive(Exception):
-    """More of something than any program writes: how many of what."""
+class Costly(Exception):
+    """A file that would take far longer to decode than its picture is worth: what follows its name in a sentence."""
 
 
 def kind_of(data: bytes, name: str) -> Kind:
@@ -77,7 +77,7 @@ def picture_of(kind: Kind, data: bytes) -> tuple[bytes, int]:
     Of an animation the first frame and what follows it stay, as the decoder reads no further than the first.
 
     Raises:
-        Excessive: where there are more parts or scans than any program writes.
+        Costly: where there are more parts or scans than any program writes, or a BMP is run-length encoded.
     """
     match kind:
         case "PNG":
@@ -88,13 +88,13 @@ def picture_of(kind: Kind, data: bytes) -> tuple[bytes, int]:
             return _gif(data), 1
         case "WebP":
             return data, _webp_orientation(data)
-        case _:
-            return data, 1
+        case "BMP":
+            return _bmp(data), 1
 
 
 def _counted(number: int) -> None:
     if number >= BLOCKS:
-        raise Excessive(f"more than {BLOCKS:,} parts")
+        raise Costly(f"has more than {BLOCKS:,} parts, and no picture needs as many")
 
 
 def _png(data: bytes) -> tuple[bytes, int]:
@@ -144,7 +144,7 @@ def _end_of_scans(data: bytes, place: int) -> int:
         if marker == 0xD9:
             return place
         if marker == 0xDA and (scans := scans + 1) > SCANS:
-            raise Excessive(f"more than {SCANS} scans")
+            raise Costly(f"has more than {SCANS} scans, and no picture needs as many")
         if marker != 0x01:
             place += int.from_bytes(data[place : place + 2])
     return len(data)
@@ -165,6 +165,13 @@ def _gif(data: bytes) -> bytes:
         if label == b"\xf9":
             control = data[start:place]
     return header + control + data[place:]
+
+
+def _bmp(data: bytes) -> bytes:
+    """As it is: without surroundings, but run-length encoded pixels are read byte by byte."""
+    if int.from_bytes(data[14:18], "little") >= 40 and int.from_bytes(data[30:34], "little") in (1, 2):
+        raise Costly("is a run-length encoded BMP file; other BMP files are accepted")
+    return data
 
 
 def _webp_orientation(data: bytes) -> int:

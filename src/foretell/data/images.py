@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from foretell.core.errors import UserError
-from foretell.data.image_structure import Excessive, Kind, kind_of, picture_of
+from foretell.data.image_structure import Costly, Kind, kind_of, picture_of
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -79,8 +79,8 @@ def decode(data: bytes, limits: ImageLimits = ImageLimits(), name: str = "The im
             rgb = _as_rgb(file, name)
     except UserError:
         raise
-    except Excessive as error:
-        raise UserError(f"{name} has {error}, which is more than any picture needs.") from error
+    except Costly as error:
+        raise UserError(f"{name} {error}.") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} has more pixels than the {limits.pixels:,} that are accepted.") from error
     except (Exception, Warning) as error:  # the decoders raise whatever damaged bytes bring about
