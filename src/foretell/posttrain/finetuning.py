@@ -8,7 +8,7 @@ import torch
 
 from foretell.core.hardware import peak_memory
 from foretell.data.conversations import ConversationSet
-from foretell.data.packing import ConversationStream, conversation_batches
+from foretell.data.packing import PackedStream, packed_batches
 from foretell.model.decoder import Decoder
 from foretell.model.lora import Adapter
 from foretell.model.parametrization import ParameterGroup, Parametrization
@@ -64,7 +64,7 @@ class FineTuning:
 
     def open_stream(self) -> Stream:
         """Epoch after epoch of the conversations."""
-        return ConversationStream(self.train_set, self.settings.room, self.settings.rows, self.settings.seed)
+        return PackedStream(self.train_set, self.settings.room, self.settings.rows, self.settings.seed)
 
     @torch.no_grad()
     def evaluate(self, model: Decoder, rows: int | None) -> dict[str, Any]:
@@ -77,7 +77,7 @@ class FineTuning:
         device = model.embedding.weight.device
         at_once = self.settings.training.micro_rows
         model.eval()
-        for index, batch in enumerate(conversation_batches(self.heldout, self.settings.room, at_once)):
+        for index, batch in enumerate(packed_batches(self.heldout, self.settings.room, at_once)):
             if rows is not None and index * at_once >= rows:
                 break
             total += float(self.objective(model, *batch.to(device).tensors))
