@@ -120,10 +120,10 @@ def _peft(model: str, data: Path, steps: int, cores: int, load: Load) -> Answers
     optimizer = torch.optim.AdamW(trained, lr=plan.settings.learning_rate, betas=(training.beta1, training.beta2),
                                   eps=training.epsilon, weight_decay=training.weight_decay, fused=True)  # fmt: skip
     work = FineTuning(plan.settings, plan.base.decoder, plan.train, plan.heldout, None)
-    stream = work.open_stream()
+    (feed,) = work.open_feeds().values()
 
     def step() -> None:
-        batch = stream.next_batch()
+        batch = feed.stream.next_batch()
         optimizer.zero_grad(set_to_none=True)
         # Labels come shifted by one here and are shifted by transformers there.
         labels = torch.nn.functional.pad(batch.labels[:, :-1], (1, 0), value=-100)

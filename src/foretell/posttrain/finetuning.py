@@ -15,7 +15,7 @@ from foretell.model.parametrization import ParameterGroup, Parametrization
 from foretell.posttrain.settings import SFTSettings
 from foretell.train.objective import Objective, next_token
 from foretell.train.optimizer import trained_parameters
-from foretell.train.work import Stream
+from foretell.train.work import Feed
 
 
 class FineTuning:
@@ -62,9 +62,10 @@ class FineTuning:
             return Parametrization(model.config).groups(model)
         return [ParameterGroup(tuple(trained_parameters(model)), 1.0, decayed=True)]
 
-    def open_stream(self) -> Stream:
+    def open_feeds(self) -> dict[str, Feed]:
         """Epoch after epoch of the conversations."""
-        return PackedStream(self.train_set, self.settings.room, self.settings.rows, self.settings.seed)
+        settings = self.settings
+        return {"conversations": Feed(PackedStream(self.train_set, settings.room, settings.rows, settings.seed))}
 
     @torch.no_grad()
     def evaluate(self, model: Decoder, rows: int | None) -> dict[str, Any]:
