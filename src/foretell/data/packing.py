@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from foretell.core.errors import UserError
+from foretell.core.packing import BRANCHES
 from foretell.data.conversations import ConversationSet
 from foretell.data.stream import IGNORED, Batch, saved_position
 
@@ -54,7 +55,7 @@ def packed_batch(conversations: ConversationSet, rows: Sequence[Sequence[int]], 
             part = slice(start, start + len(ids) - 1)
             inputs[row, part] = ids[:-1]
             labels[row, part] = np.where(learned[1:], ids[1:], IGNORED)
-            documents[row, part] = number
+            documents[row, part] = number * BRANCHES
             start = part.stop
     count = int((labels != IGNORED).sum())
     return Batch(torch.from_numpy(inputs), torch.from_numpy(labels), count, torch.from_numpy(documents))
