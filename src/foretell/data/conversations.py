@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from foretell.core.errors import UserError
 from foretell.core.files import sha256_bytes
+from foretell.core.packing import BRANCHES
 from foretell.core.progress import track
 from foretell.data.chat import ChatTemplate, checked_messages
 from foretell.data.packing import PADDING
@@ -139,7 +140,7 @@ class ConversationSet:
                 part = slice(start, start + len(ids) - 1)
                 inputs[row, part] = ids[:-1]
                 labels[row, part] = np.where(learned[1:], ids[1:], IGNORED)
-                documents[row, part] = number
+                documents[row, part] = number * BRANCHES
                 start = part.stop
         count = int((labels != IGNORED).sum())
         return Batch(torch.from_numpy(inputs), torch.from_numpy(labels), count, torch.from_numpy(documents))

@@ -37,7 +37,8 @@ class Batch:
     tokens: int
     """Labels that count, over which the step's loss is a mean."""
     documents: torch.Tensor | None = None
-    """Where rows hold several documents that must not see each other: their numbers, int64 ``[R, T]``."""
+    """Where rows hold several documents that must not see each other: their numbers (see
+    :mod:`foretell.core.packing`), int64 ``[R, T]``."""
     positions: torch.Tensor | None = None
     """Where they do not count up along a row: the rotary position of each token, int64 ``[R, T]``."""
     patches: torch.Tensor | None = None
