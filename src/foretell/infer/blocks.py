@@ -33,9 +33,14 @@ def block_names(ids: Sequence[int], adapter: str | None) -> list[bytes]:
 class BlockPool:
     """A fixed number of blocks, each with a count of its users.
 
+    The system gives pages to a block when it is first written: a cache takes what it has held so far, not its limit.
+
     Attributes:
         keys: float32 [layers, blocks, J, E, BLOCK], J key/value heads of dimension E.
         values: float32 [layers, blocks, J, BLOCK, E rounded up to ``lanes``].
+
+    Raises:
+        UserError: where ``memory`` is less than two blocks take, or more than the system gives.
     """
 
     def __init__(self, config: ModelConfig, memory: int, lanes: int = 1) -> None:
@@ -47,9 +52,16 @@ class BlockPool:
                 f"The cache's memory is {memory:,} bytes; at least {2 * self.block_bytes:,} are needed, two blocks of "
                 f"{BLOCK} positions."
             )
-        # zeros, for a stale position is multiplied by a share of zero and must be finite; mapped when first written
-        self.keys = torch.zeros(config.depth, self.count, config.kv_heads, config.head_dim, BLOCK)
-        self.values = torch.zeros(config.depth, self.count, config.kv_heads, BLOCK, padded)
+        try:
+            # not zeros, which PyTorch would write, all pages of it, at once
+            self.keys = torch.empty(config.depth, self.count, config.kv_heads, config.head_dim, BLOCK)
+            self.values = torch.empty(config.depth, self.count, config.kv_heads, BLOCK, padded)
+        except RuntimeError as error:
+            raise UserError(f"The cache's memory is {memory:,} bytes, which the system does not give.") from error
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all users and names; the memory stays where it is."""
         self._users = [0] * self.count
         self._free = list(range(self.count - 1, -1, -1))
         self._unused: OrderedDict[int, None] = OrderedDict()  # named and without users, the longest unused first
@@ -71,6 +83,8 @@ class BlockPool:
         else:
             return None
         self._users[block] = 1
+        # values of positions that are not there yet are multiplied by shares of zero, and must be finite for that
+        self.values[:, block] = 0
         return block
 
     def find(self, names: Sequence[bytes]) -> list[int]:

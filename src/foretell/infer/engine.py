@@ -86,12 +86,13 @@ class Engine:
             self.head = _plain(decoder)
             self.adapters = AdapterSet(decoder)
         self._numbers = itertools.count()
+        self.pool = BlockPool(self.config, options.memory, self.kernels.lanes if self.kernels else 1)
         self.reset()
 
     def reset(self) -> None:
-        """Forget all requests and what is in the cache."""
+        """Forget all requests and what is in the cache, whose memory is used again."""
         options = self.options
-        self.pool = BlockPool(self.config, options.memory, self.kernels.lanes if self.kernels else 1)
+        self.pool.clear()
         self.scheduler = Scheduler(self.pool, most=options.most, chunk=options.chunk, long_chunk=options.long_chunk)
         self._requests: dict[int, Running] = {}
 
