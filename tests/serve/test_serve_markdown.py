@@ -84,7 +84,7 @@ def test_markdown(page) -> None:
         "<code>x = '&lt;b&gt;'\n</code>" in code[0] and "<span>python</span>" in code[0] and code[1].endswith("after")
     )
     assert '<td class="right">2</td>' in table[0] and tasks[0].count("<input") == 2
-    links = page.evaluate(RENDER, ['see https://a.example/x?y=1, or [this](http://b.example "t \'u\'") <mailto:x>'])[0]
+    links = page.evaluate(RENDER, ["see https://a.example/x?y=1, or [this](http://b.example \"t 'u'\") <mailto:x>"])[0]
     assert links[3] == ["https://a.example/x?y=1", "http://b.example/"]
 
 

@@ -52,8 +52,8 @@ export function icon(name) {
 }
 
 /** A small button with an icon and a name. */
-export function iconButton(name, label, onclick) {
-  return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick }, icon(name));
+export function iconButton(name, label, onclick, id) {
+  return h("button", { id, type: "button", class: "icon-button", "aria-label": label, title: label, onclick }, icon(name));
 }
 
 /** Copy text, and say so on the button for a moment. */

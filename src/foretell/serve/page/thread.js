@@ -22,8 +22,9 @@ function footer(message, place, actions, body) {
   const buttons = [copy];
   if (message.role === "user") {
     buttons.unshift(changing(iconButton("edit", "Edit", () => actions.edit(message))));
+    if (place.isLast) buttons.push(changing(iconButton("again", "Answer", () => actions.answer(message.id))));
   } else {
-    buttons.push(changing(iconButton("again", "Regenerate", () => actions.regenerate(message))));
+    buttons.push(changing(iconButton("again", "Regenerate", () => actions.answer(message.parent))));
     if (details.logprobs?.length) buttons.push(tokensButton(message, details.logprobs, body));
   }
   return h("div", { class: "actions" }, switcher(message, place, actions), buttons,
