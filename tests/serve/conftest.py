@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live import Live, serving, small_model
+from live import Live, poet, serving, small_model
 
 from foretell.model.hf import save_hf
 
@@ -48,7 +48,7 @@ def browser() -> Iterator:
 
 @pytest.fixture(scope="session")
 def page_server() -> Iterator[Live]:
-    with serving() as server:
+    with serving(adapters={"poet": poet()}) as server:
         yield server
 
 
