@@ -59,7 +59,8 @@ def _serve(arguments: argparse.Namespace) -> dict[str, Any]:
 def _sft(arguments: argparse.Namespace) -> dict[str, Any]:
     from foretell.posttrain.bench import bench_sft
 
-    record = bench_sft(arguments.model, Path(arguments.data) if arguments.data else None, arguments.steps)
+    data = Path(arguments.data) if arguments.data else None
+    record = bench_sft(arguments.model, data, arguments.steps, arguments.train_steps)
     table = _table(f"{record['what']} (medians, interleaved)",
                    "peer", "trained", "tokens/s", "peak memory", "held-out loss")  # fmt: skip
     for name, row in record["rows"].items():

@@ -194,6 +194,9 @@ def build_parser() -> argparse.ArgumentParser:
                        "sft: of LoRA against all weights and PEFT")  # fmt: skip
     bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
     bench.add_argument("--steps", type=int, default=15, help="of train and sft: timed steps of each (default 15)")
+    bench.add_argument(
+        "--train-steps", type=int, default=0, help="of sft: steps of ours in all, before held-out losses are compared"
+    )
     bench.add_argument("--model", default="smollm2", help="of serve and sft (default smollm2)")
     bench.add_argument("--rounds", type=int, default=7, help="of serve: timed rounds (default 7)")
     bench.add_argument("--peers", nargs="+", default=["foretell", "llama.cpp", "transformers"], metavar="PEER",
