@@ -66,7 +66,6 @@ const listActions = {
     if (narrow.matches) toggleSidebar(false);
     if (conversation.busy && id === conversation.data.id) return; // it is there, and goes on
     await conversation.open(id);
-    history.replaceState(null, "", `#${id}`);
     chooseModel(conversation.data.model);
     draw();
     drawSettings();
@@ -95,14 +94,12 @@ async function submit(work) {
     const running = work();
     toEnd();
     await running;
-    history.replaceState(null, "", conversation.data.id ? `#${conversation.data.id}` : " ");
     await list();
   });
 }
 
 function fresh() {
   conversation.forget();
-  history.replaceState(null, "", location.pathname);
   if (narrow.matches) toggleSidebar(false);
   draw();
   drawSettings();
@@ -110,11 +107,13 @@ function fresh() {
   offerComposer();
 }
 
+/** What says which conversation it is, the address too. */
 function drawTitle() {
-  const title = conversation.data.title || "New conversation";
-  byId("title").textContent = title;
-  document.title = conversation.data.id ? `${title} · Foretell` : "Foretell";
-  byId("export").hidden = !conversation.data.id;
+  const { id, title } = conversation.data;
+  byId("title").textContent = title || "New conversation";
+  document.title = id ? `${title} · Foretell` : "Foretell";
+  byId("export").hidden = !id;
+  history.replaceState(null, "", id ? `#${id}` : location.pathname);
 }
 
 function draw() {
@@ -222,6 +221,7 @@ function prepare() {
 }
 
 async function start() {
+  const wanted = location.hash.slice(1);
   applyTheme();
   prepare();
   const found = await guarded(api.models);
@@ -230,7 +230,7 @@ async function start() {
   draw();
   drawSettings();
   await list();
-  if (location.hash.length > 1) await listActions.open(location.hash.slice(1));
+  if (wanted) await listActions.open(wanted);
   else if (document.activeElement === document.body) offerComposer(); // not from under somebody's fingers
 }
 

@@ -20,9 +20,10 @@ export function toggleSidebar(open) {
   else classList.toggle("without-sidebar", open === undefined ? undefined : !open);
 }
 
-/** Close what is open beside the thread; whether there was something. */
+/** Close what is open around the thread; whether there was something. */
 export function closeAside() {
-  if (!byId("panel").hidden) togglePanel(false);
+  if (byId("export").open) byId("export").open = false;
+  else if (!byId("panel").hidden) togglePanel(false);
   else if (document.body.classList.contains("with-sidebar")) toggleSidebar(false);
   else return false;
   return true;
