@@ -142,7 +142,9 @@ def config_from_hf(values: Mapping[str, Any], source: str = "config.json") -> Mo
     """
     kind = values.get("model_type")
     if kind not in ARCHITECTURES:
-        raise UserError(f"{source}: model_type is {kind!r}; {', '.join(map(repr, ARCHITECTURES))} are read.")
+        raise UserError(
+            f"{source}: model_type is {kind!r}; {', '.join(map(repr, (*ARCHITECTURES, 'llava')))} are read."
+        )
     stated = values.get("architectures") or [ARCHITECTURES[kind]]
     if ARCHITECTURES[kind] not in stated:
         raise UserError(f"{source}: architectures is {stated!r}; {ARCHITECTURES[kind]} is read.")
