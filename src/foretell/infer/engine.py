@@ -26,7 +26,7 @@ from foretell.infer.schedule import Running, Scheduler
 from foretell.infer.text import TextStream
 from foretell.model.adapters import AdapterSet
 from foretell.model.decoder import Decoder
-from foretell.model.quantised import QuantisedLinear
+from foretell.model.quantised import QuantisedLinear, dequantised
 
 CACHE_MEMORY = 2**30  # bytes
 LOGIT_ROWS = 64  # of prompts whose log-probabilities are asked for, at a time
@@ -296,9 +296,5 @@ def _plain(decoder: Decoder) -> nn.Module:
     for module in list(decoder.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, QuantisedLinear):
-                layer = nn.Linear(child.in_features, child.out_features, child.bias is not None)
-                layer.weight = nn.Parameter(child.matrix.dequantised(), requires_grad=False)
-                if child.bias is not None:
-                    layer.bias = nn.Parameter(child.bias, requires_grad=False)
-                setattr(module, name, layer)
+                setattr(module, name, dequantised(child))
     return _Head(decoder)

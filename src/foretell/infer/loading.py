@@ -110,13 +110,23 @@ def _from_gguf(path: Path, name: str, dequantise: bool, context: int | None) -> 
     return _loaded(name, decoder, tokenizer_from_gguf(file), (number for number in stated if number is not None))
 
 
+def weights_folder(folder: Path) -> Path:
+    """Where a directory has its model: a run's in ``model``, any other's in itself.
+
+    Raises:
+        UserError: for a run that has not trained it yet.
+    """
+    if not (folder / "recipe.yaml").exists():
+        return folder
+    trained = folder / "model"
+    if not trained.exists():
+        raise UserError(f"{folder} has no trained model yet; finish it with foretell run --resume.")
+    return trained
+
+
 def _from_folder(folder: Path, context: int | None, name: str | None = None) -> LoadedModel:
     name = name or folder.resolve().name
-    if (folder / "recipe.yaml").exists():
-        trained = folder / "model"
-        if not trained.exists():
-            raise UserError(f"{folder} has no trained model yet; finish it with foretell run --resume.")
-        folder = trained
+    folder = weights_folder(folder)
     if (folder / PARAMS).exists():
         return _loaded(name, load_meta(folder, context), _folder_tokenizer(folder), ())
     if not (folder / "config.json").exists():

@@ -16,6 +16,8 @@ from foretell.infer.requests import Request, TokenLogprob
 from foretell.infer.sampling import Sampler
 from foretell.infer.text import TextStream
 
+PROMPTS_SHARE = 4  # one part in so many of a pass is left to prompts, however many answers are being written
+
 
 class Running:
     """A request on its way.
@@ -90,7 +92,7 @@ class Scheduler:
         for sequence in decoding:
             if sequence in self.running and self._room(sequence, 1):
                 counts[sequence] = 1
-        budget -= len(counts)
+        budget = max(budget - len(counts), -(-budget // PROMPTS_SHARE))
         for sequence in self._prompts():
             count = min(sequence.remaining, budget)
             if count > 0 and sequence in self.running and self._room(sequence, count):

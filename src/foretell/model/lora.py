@@ -23,7 +23,7 @@ from foretell.core.config import Settings
 from foretell.core.errors import UserError
 from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder
-from foretell.model.quantised import QuantisedLinear
+from foretell.model.quantised import QuantisedLinear, dequantised
 
 ALL_LINEAR = "all-linear"  # PEFT's word for every linear layer but the head
 
@@ -311,12 +311,3 @@ def put_module(model: Decoder, path: str, module: nn.Module) -> None:
 def device_of(layer: nn.Linear | QuantisedLinear) -> torch.device:
     """Where a layer's weights are."""
     return layer.values.device if isinstance(layer, QuantisedLinear) else layer.weight.device
-
-
-def dequantised(layer: QuantisedLinear) -> nn.Linear:
-    """The same layer over float32 weights, frozen."""
-    plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
-    plain.weight = nn.Parameter(layer.matrix.dequantised(), requires_grad=False)
-    if layer.bias is not None:
-        plain.bias = nn.Parameter(layer.bias, requires_grad=False)
-    return plain

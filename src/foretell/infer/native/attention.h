@@ -8,7 +8,8 @@
 
 namespace {
 
-constexpr int BLOCK = 16;          // positions of a block of the cache
+constexpr int BLOCK = FORETELL_BLOCK;  // positions of a block of the cache, as blocks.py says when this is built
+static_assert(BLOCK % LANES == 0, "scores of a block are whole vectors");
 
 // Pairs (i, i + E / 2) turned by their position's angle; ``step`` floats between neighbours of the result.
 inline void rotate(const float* from, const float* cosine, const float* sine, int width, float factor, float* to,

@@ -63,8 +63,6 @@ extern "C" {
 
 int foretell_lanes() { return LANES; }
 
-int foretell_block() { return BLOCK; }
-
 void foretell_start(int threads) {
   const Turn mine(turn);
   delete pool;

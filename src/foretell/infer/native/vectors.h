@@ -64,7 +64,6 @@ inline Floats exponential(Floats x) {
   return sum * (Floats)power;
 }
 
-
 inline Floats load_part(const float* from, int64_t count) {
   Floats value = {};
   std::memcpy(&value, from, std::min<int64_t>(count, LANES) * 4);
@@ -79,12 +78,6 @@ inline float total(Floats value) {
   float sum = 0;
   for (int lane = 0; lane < LANES; ++lane) sum += value[lane];
   return sum;
-}
-
-inline float largest(Floats value) {
-  float most = value[0];
-  for (int lane = 1; lane < LANES; ++lane) most = std::max(most, value[lane]);
-  return most;
 }
 
 // sums[r][v] += a[r][i] * b[i][v], i in order.
