@@ -20,13 +20,18 @@ from foretell.data.visual.generator import (
     FAMILIES,
     SPLITS,
     GeneratorConfig,
+    charts,
+    code,
     contact_sheet,
+    diagrams,
     generate,
     plan,
+    tables,
     write_folder,
 )
 from foretell.data.visual.generator.draws import Draws
 from foretell.data.visual.generator.fonts import FONTS, MONO_FONTS, PLAIN_FONTS
+from foretell.data.visual.generator.vocabulary import words
 from foretell.data.visual.generator.wording import FORMATS
 
 ALL = dict.fromkeys(FAMILIES, 1.0)
@@ -95,23 +100,42 @@ def test_every_family_and_level_makes_documents(name, level, split):
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_splits_share_no_phrasing_and_held_out_ones_use_words_of_training(name):
-    def words(texts):
+    def vocabulary(texts):
         return {w for text in texts for w in re.findall(r"[a-z]+", re.sub(r"\{\w+\}", " ", text.lower()))}
 
     forms = FAMILIES[name].phrasings.values()
-    learned = words(text for form in forms for text in form.train)
+    learned = vocabulary(text for form in forms for text in form.train)
     for form in forms:
         assert len(set(form.train)) == len(form.train) >= 8 and len(set(form.heldout)) == len(form.heldout) >= 3
         assert not set(form.train) & set(form.heldout)
-        assert words(form.heldout) <= learned
+        assert vocabulary(form.heldout) <= learned
         slots = {frozenset(field for _, field, _, _ in string.Formatter().parse(t) if field) for t in form.train}
         assert {s for t in form.heldout for _, s, _, _ in string.Formatter().parse(t) if s} <= set().union(*slots)
 
 
-def test_splits_share_no_font_and_no_format_of_choices():
-    for fonts in (FONTS, PLAIN_FONTS, MONO_FONTS):
-        assert not set(fonts["train"]) & set(fonts["heldout"]) and all(fonts.values())
-    assert not set(FORMATS["train"]) & set(FORMATS["heldout"])
+def test_splits_share_no_font_no_look_and_no_format_of_choices():
+    looks = (charts.STYLES, tables.STYLES, diagrams.STYLES, code.THEMES)
+    for parts in (FORMATS, FONTS, PLAIN_FONTS, MONO_FONTS, *looks):
+        assert not set(parts["train"]) & set(parts["heldout"]) and all(parts.values())
+    assert not {font for fonts in (FONTS, PLAIN_FONTS, MONO_FONTS) for font in fonts["train"]} & {
+        font for fonts in (FONTS, PLAIN_FONTS, MONO_FONTS) for font in fonts["heldout"]
+    }
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_no_family_prints_a_word_of_the_other_split(split):
+    other = "train" if split == "heldout" else "heldout"
+    foreign = {word for letters in range(3, 9) for word in words(other, letters)}
+    fields = {"charts": ("labels",), "tables": ("rows", "columns"), "diagrams": ("names",), "words": ("lines",)}
+    for name, holding in fields.items():
+        for index in range(100):
+            planned = plan(GeneratorConfig(families={name: 1}), index, split)
+            printed = {text for field in holding for text in getattr(planned.description, field)}
+            printed |= {series.name for series in getattr(planned.description, "series", ())}
+            assert not printed & foreign
+    for index in range(100):
+        listing = plan(GeneratorConfig(families={"code": 1}), index, split).description
+        assert not {function.name for function in listing.functions} & foreign
 
 
 def test_choices_are_listed_and_the_letter_is_that_of_the_right_one():
@@ -155,7 +179,7 @@ def test_any_settings_make_documents(families, levels, questions, choice, seed, 
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "said"),
     [
         ({"families": {"scene": 1}}, ("families", "scene", "known ones are scenes")),
         ({"size": {"maps": 64}}, ("size", "maps", "known ones are scenes")),
@@ -173,15 +197,15 @@ def test_any_settings_make_documents(families, levels, questions, choice, seed, 
         ({"kinds": 3}, ("kinds",)),
     ],
 )
-def test_wrong_settings_are_named(values, words):
+def test_wrong_settings_are_named(values, said):
     with pytest.raises(UserError) as error:
         build(GeneratorConfig, values)
-    assert all(word in str(error.value) for word in words), str(error.value)
+    assert all(word in str(error.value) for word in said), str(error.value)
 
 
 def test_wrong_requests_are_named(tmp_path):
     config = GeneratorConfig()
-    for call, words in (
+    for call, said in (
         (lambda: generate(config, 0, "test"), "split is 'test': one of train and heldout"),
         (lambda: generate(config, -1, "train"), "index is -1"),
         (lambda: write_folder(config, "train", 0, tmp_path / "new"), "count is 0"),
@@ -189,7 +213,7 @@ def test_wrong_requests_are_named(tmp_path):
         (lambda: write_folder(config, "train", 1, tmp_path), "is there already"),
     ):
         (tmp_path / "kept").touch()
-        with pytest.raises(UserError, match=re.escape(words)):
+        with pytest.raises(UserError, match=re.escape(said)):
             call()
 
 

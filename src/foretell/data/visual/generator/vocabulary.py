@@ -45,3 +45,12 @@ def draw_number(draws: Draws, split: Split, digits: int) -> str:
         number = str(draws.between(10 ** (digits - 1), 10**digits - 1))
         if split_of(number) == split:
             return number
+
+
+def alike(text: str) -> tuple[str, ...]:
+    """Words, or some numbers, of a text's length and split, itself among them: each might stand in its place."""
+    split = split_of(text)
+    if text.isalpha():
+        return words(split, len(text))
+    draws = Draws("alike", text)
+    return (text, *(draw_number(draws, split, len(text)) for _ in range(8)))

@@ -43,6 +43,11 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "sh", "ch")) else "s")
 
 
+def quoted(text: str) -> str:
+    """A printed word in quotes, so that it is none of the question's own words; ``A`` and ``7`` as they are."""
+    return f'"{text}"' if text.islower() else text
+
+
 def worded(
     draws: Draws, question: Question, phrasings: Mapping[str, Phrasings], split: Split, multiple_choice: float
 ) -> Exchange:
@@ -54,7 +59,9 @@ def worded(
     if not draws.coin(multiple_choice) or not wrong:
         return Exchange(text, question.answer, question.kind)
     chosen = draws.shuffled([question.answer, *draws.sample(wrong, CHOICES - 1)])
-    whole, each, joint = draws.choose(FORMATS[split])
+    # where a choice is itself a letter, lettering them would have two meanings
+    formats = [f for f in FORMATS[split] if "{letter}" not in f[1] or not set(chosen) & set(LETTERS)]
+    whole, each, joint = draws.choose(formats)
     listed = joint.join(
         each.format(letter=letter, choice=choice) for letter, choice in zip(LETTERS, chosen, strict=False)
     )

@@ -9,12 +9,13 @@ from itertools import permutations
 from PIL import Image, ImageDraw
 
 from foretell.data.visual.generator.draws import Draws
-from foretell.data.visual.generator.family import Family, Question, Setting, Split
+from foretell.data.visual.generator.family import Family, Question, Setting
 from foretell.data.visual.generator.fonts import FONTS, fitting_font
 from foretell.data.visual.generator.palette import Ground, draw_ground, textured
 from foretell.data.visual.generator.shapes import Colour
-from foretell.data.visual.generator.vocabulary import draw_number, draw_words, words
+from foretell.data.visual.generator.vocabulary import alike, draw_number, draw_words
 from foretell.data.visual.generator.word_phrasings import PHRASINGS
+from foretell.data.visual.generator.wording import quoted
 
 LENGTHS = {1: (2, 4), 2: (3, 6), 3: (4, 8)}  # letters of a word
 DIGITS = {1: (2, 3), 2: (2, 4), 3: (3, 6)}
@@ -38,7 +39,6 @@ class Page:
 
     width: int
     height: int
-    split: Split
     lengths: tuple[int, int]
     lines: tuple[str, ...]
     ground: Ground
@@ -68,7 +68,7 @@ def describe(draws: Draws, setting: Setting) -> Page:
     size = int(setting.height / count * draws.uniform(0.55, 0.85))
     steepest = min(TURN[level], 11.0 * setting.height / setting.width)
     return Page(
-        setting.width, setting.height, setting.split, LENGTHS[level], lines, ground,
+        setting.width, setting.height, LENGTHS[level], lines, ground,
         draw_ink(draws, ground, level), draws.choose(FONTS[setting.split]), max(SMALLEST, min(LARGEST, size)),
         (draws.uniform(-1, 1), draws.uniform(-1, 1)), draws.uniform(-steepest, steepest),
     )  # fmt: skip
@@ -115,20 +115,12 @@ def draw(page: Page) -> tuple[Image.Image, ...]:
     return (textured(image, page.ground),)
 
 
-def _alike(page: Page, text: str) -> tuple[str, ...]:
-    """Texts of the same length, this one among them, of which each might as well have been printed."""
-    if text.isalpha():
-        return words(page.split, len(text))
-    draws = Draws("alike", text)
-    return (text, *(draw_number(draws, page.split, len(text)) for _ in range(8)))
-
-
 def ask_word(draws: Draws, page: Page) -> Question | None:
     """The only word."""
     if len(page.printed_words) != 1:
         return None
     word = page.lines[page.printed_words[0]]
-    return Question("word", "word", {}, word, "word", _alike(page, word))
+    return Question("word", "word", {}, word, "word", alike(word))
 
 
 def ask_number(draws: Draws, page: Page) -> Question | None:
@@ -136,7 +128,7 @@ def ask_number(draws: Draws, page: Page) -> Question | None:
     if len(page.printed_numbers) != 1:
         return None
     number = page.lines[page.printed_numbers[0]]
-    return Question("number", "number", {}, number, "number", _alike(page, number))
+    return Question("number", "number", {}, number, "number", alike(number))
 
 
 def ask_line(draws: Draws, page: Page) -> Question | None:
@@ -146,16 +138,16 @@ def ask_line(draws: Draws, page: Page) -> Question | None:
     number = draws.below(len(page.lines))
     text, ordinal = page.lines[number], ORDINALS[number]
     if draws.coin():
-        return Question("line", "line", {"nth": ordinal}, text, ("line", number), _alike(page, text))
-    return Question("line", "which", {"text": f'"{text}"'}, ordinal, ("which", number), ORDINALS[: len(page.lines)])
+        return Question("line", "line", {"nth": ordinal}, text, ("line", number), alike(text))
+    return Question("line", "which", {"text": quoted(text)}, ordinal, ("which", number), ORDINALS[: len(page.lines)])
 
 
 def ask_says(draws: Draws, page: Page) -> Question | None:
     """Whether something is printed."""
     number, there = draws.below(len(page.lines)), draws.coin()
     text = page.lines[number]
-    others = [other for other in _alike(page, text) if not any(other in line for line in page.lines)]
-    return Question("says", "says", {"text": f'"{text if there else draws.choose(others)}"'}, "yes" if there else "no",
+    others = [other for other in alike(text) if not any(other in line for line in page.lines)]
+    return Question("says", "says", {"text": quoted(text if there else draws.choose(others))}, "yes" if there else "no",
                     ("says", number))  # fmt: skip
 
 
