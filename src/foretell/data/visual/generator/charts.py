@@ -15,8 +15,8 @@ from foretell.data.visual.generator.palette import COLOURS
 from foretell.data.visual.generator.shapes import FINER, Colour, shrunk
 from foretell.data.visual.generator.vocabulary import draw_words
 
-TEXT = 10  # pixels of the font
-LETTER = 6.5  # pixels that a letter of it takes, about
+TEXT = 10  # pixels of the font at the least
+LETTER = 0.65  # of the font's pixels that a letter takes, about
 TICKS = 5
 AXES = {1: ((10, 1),), 2: ((50, 5),), 3: ((100, 10), (500, 50))}  # top, and step of values: half of that of the ticks
 BARS = {1: 3, 2: 4, 3: 5}
@@ -96,12 +96,23 @@ class Chart:
         """Bars rather than lines."""
         return bool(self.labels)
 
+    @property
+    def text(self) -> int:
+        """Pixels of the font."""
+        return text_size(self.width, self.height)
+
+
+def text_size(width: int, height: int) -> int:
+    """Pixels of the font of a chart: more in a large one."""
+    return max(TEXT, min(width // 16, height // 12))
+
 
 def describe(draws: Draws, setting: Setting) -> Chart:
     """Bars or lines."""
     style = draws.choose(STYLES[setting.split])
     font = draws.choose(PLAIN_FONTS[setting.split])
     top, step = draws.choose(AXES[setting.level])
+    text = text_size(setting.width, setting.height)
     colours = draws.shuffled(DARK_COLOURS if style.dark else LIGHT_COLOURS)
     if draws.coin(0.6):
         labels = _labels(draws, setting)
@@ -110,7 +121,8 @@ def describe(draws: Draws, setting: Setting) -> Chart:
         series, order = [Series("", colours[0], tuple(map(float, values)))], [0]
     else:
         labels, order = (), draws.shuffled(range(SERIES[setting.level]))
-        names = draw_words(draws, setting.split, len(order), 3, 4)
+        letters = int((setting.width / len(order) - 1.5 * text) / (text * LETTER))
+        names = draw_words(draws, setting.split, len(order), 3, 4 if letters > 3 else 3)
         series = [
             _line(draws, name, colour, top, order.index(number), len(order))
             for number, (name, colour) in enumerate(zip(names, colours, strict=False))
@@ -120,7 +132,8 @@ def describe(draws: Draws, setting: Setting) -> Chart:
 
 def _labels(draws: Draws, setting: Setting) -> tuple[str, ...]:
     count = BARS[setting.level]
-    letters = min(4, int((setting.width - 30) / count / LETTER))
+    text = text_size(setting.width, setting.height)
+    letters = min(4, int((setting.width - 3 * text) / count / (text * LETTER) - 0.5))  # half of one apart
     if letters < 3 or draws.coin(0.3):
         return tuple("ABCDE"[:count])
     return tuple(draw_words(draws, setting.split, count, 3, letters))
@@ -164,9 +177,9 @@ class Frame:
 
 def frame_of(chart: Chart) -> Frame:
     """The panel, less room for the labels of the axes and for a legend."""
-    left = round(len(str(chart.top)) * LETTER) + 5
-    upper = 7 if chart.is_bars else 20
-    lower = chart.height - (TEXT + 5 if chart.is_bars else 7)
+    left = round(len(str(chart.top)) * LETTER * chart.text) + 5
+    upper = 0.7 * chart.text if chart.is_bars else 2 * chart.text
+    lower = chart.height - (1.5 * chart.text if chart.is_bars else 0.7 * chart.text)
     return Frame(left, upper, chart.width - 5, lower, chart.top)
 
 
@@ -213,8 +226,10 @@ def _draw_lines(canvas: ImageDraw.ImageDraw, chart: Chart, frame: Frame, ink: Co
         if chart.style.outlined:
             for x, y in points:
                 canvas.ellipse((x - 6, y - 6, x + 6, y + 6), fill=COLOURS[series.colour])
+    upper, side = 0.5 * chart.text, 0.7 * chart.text
     for (x, _), series in zip(_legend(chart), chart.series, strict=True):
-        canvas.rectangle((FINER * x, FINER * 5, FINER * (x + 7), FINER * 11), fill=COLOURS[series.colour])
+        box = [FINER * part for part in (x, upper, x + side, upper + side)]
+        canvas.rectangle(box, fill=COLOURS[series.colour])
 
 
 def _legend(chart: Chart) -> list[tuple[float, str]]:
@@ -224,7 +239,7 @@ def _legend(chart: Chart) -> list[tuple[float, str]]:
 
 
 def _write(canvas: ImageDraw.ImageDraw, chart: Chart, frame: Frame, ticks: list[int], ink: Colour) -> None:
-    font = load_font(chart.font, TEXT)
+    font = load_font(chart.font, chart.text)
     for tick in ticks:
         canvas.text((frame.left - 3, frame.y(tick)), str(tick), fill=ink, font=font, anchor="rm")
     for number, label in enumerate(chart.labels):
@@ -232,4 +247,4 @@ def _write(canvas: ImageDraw.ImageDraw, chart: Chart, frame: Frame, ticks: list[
         canvas.text(((left + right) / 2, chart.height - 4), label, fill=ink, font=font, anchor="ms")
     if not chart.is_bars:
         for x, name in _legend(chart):
-            canvas.text((x + 10, 12), name, fill=ink, font=font, anchor="ls")
+            canvas.text((x + chart.text, 1.2 * chart.text), name, fill=ink, font=font, anchor="ls")

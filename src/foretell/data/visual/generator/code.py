@@ -17,7 +17,7 @@ from foretell.data.visual.generator.wording import quoted
 
 MOST_ARGUMENTS = 3
 NUMBERS = (0, 99)
-SMALLEST, LARGEST = 9, 15  # pixels of the font
+SMALLEST = 9  # pixels of the font
 LETTERS = "abcxyz"
 
 
@@ -105,7 +105,8 @@ def draw(listing: Listing) -> tuple[Image.Image, ...]:
     lines = lines_of(listing)
     texts = tuple("".join(text for text, _ in line) for line in lines)
     high = (listing.height - 4) / len(lines)
-    font = fitting_font(listing.font, texts, listing.width - 6, max(SMALLEST, min(LARGEST, int(high * 0.85))), SMALLEST)
+    size = max(SMALLEST, min(listing.height // 5, int(high * 0.85)))
+    font = fitting_font(listing.font, texts, listing.width - 6, size, SMALLEST)
     image = Image.new("RGB", (listing.width, listing.height), listing.theme.paper)
     canvas = ImageDraw.Draw(image)
     tall = min(high, font.size * 1.5)

@@ -123,7 +123,9 @@ def draw(diagram: Diagram) -> tuple[Image.Image, ...]:
         radius = half[1] * FINER * 0.8 if style.rounded else 0
         canvas.rounded_rectangle(box, radius, fill=style.box, outline=style.ink, width=FINER)
     image = shrunk(image)
-    font = fitting_font(diagram.font, diagram.names, half[0] * 2 - 3, min(13, int(half[1] * 1.5)), 9)
+    font = fitting_font(
+        diagram.font, diagram.names, half[0] * 2 - 3, max(9, min(diagram.height // 7, int(half[1] * 1.5))), 9
+    )
     for name, (x, y) in zip(diagram.names, middles, strict=True):
         ImageDraw.Draw(image).text((x, y), name, fill=style.ink, font=font, anchor="mm")
     return (image,)

@@ -21,11 +21,6 @@ ASIDE = 0.25  # of a cell, or of the distance along the other axis, by which thi
 SIDES = {"left": "left of", "right": "right of", "above": "above", "below": "below"}
 
 
-def place_of(scene: Scene, thing: Thing) -> str | None:
-    """``top left``, ``centre`` and so on; None where the grid has no such places."""
-    return PLACES[thing.row, thing.column] if scene.side == 3 else None
-
-
 def references(scene: Scene, thing: Thing, hidden: str) -> list[str]:
     """Names that only this thing has; none that gives away what is ``hidden`` (shape, colour or place)."""
     others = [other for other in scene.things if other is not thing]
@@ -34,13 +29,22 @@ def references(scene: Scene, thing: Thing, hidden: str) -> list[str]:
         found.append(thing.shape)
     if hidden != "colour" and all(other.colour != thing.colour for other in others):
         found += [f"{thing.colour} {noun}" for noun in (NOUNS[:2] if hidden == "shape" else NOUNS)]
-    place = place_of(scene, thing)
     if hidden == "place":
         if all((other.shape, other.colour) != (thing.shape, thing.colour) for other in others):
             found.append(f"{thing.colour} {thing.shape}")
-    elif place is not None:
-        found.append(f"{NOUNS[0]} {PREPOSITIONS.get(place, 'at')} the {place}")
+    elif scene.side == 3:
+        found += _by_place(thing, others)
     return found
+
+
+def _by_place(thing: Thing, others: list[Thing]) -> list[str]:
+    """``object at the top left``; ``object at the top`` is one of several where other things are in that row."""
+    if thing.row == 1 and thing.column != 1 and any(other.column == thing.column for other in others):
+        return []
+    if thing.column == 1 and thing.row != 1 and any(other.row == thing.row for other in others):
+        return []
+    place = PLACES[thing.row, thing.column]
+    return [f"{NOUNS[0]} {PREPOSITIONS.get(place, 'at')} the {place}"]
 
 
 def _referred(draws: Draws, scene: Scene, hidden: str) -> tuple[int, str] | None:

@@ -16,7 +16,7 @@ from foretell.data.visual.generator.wording import quoted
 
 SHAPES = {1: (2, 2), 2: (3, 2), 3: (4, 3)}  # rows and columns of numbers
 LETTER = 6.5  # pixels that a letter takes, about
-SMALLEST, LARGEST = 9, 14  # pixels of the font
+SMALLEST = 9  # pixels of the font
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def draw(table: Table) -> tuple[Image.Image, ...]:
     lines += [(name, *map(str, cells)) for name, cells in zip(table.rows, table.cells, strict=True)]
     wide, high = (table.width - 3) / len(lines[0]), (table.height - 3) / len(lines)
     texts = tuple(text for line in lines for text in line)
-    font = fitting_font(table.font, texts, wide - 3, max(SMALLEST, min(LARGEST, int(high * 0.7))), SMALLEST)
+    size = max(SMALLEST, min(table.height // 7, int(high * 0.7)))
+    font = fitting_font(table.font, texts, wide - 3, size, SMALLEST)
     for row, line in enumerate(lines):
         top, bottom = round(1 + row * high), round(1 + (row + 1) * high)
         shade = style.header if row == 0 else (style.paper, style.stripe)[row % 2]
