@@ -11,7 +11,8 @@ special tokens are whole; the text is cut at them, guards are taken out, and wha
 yields no special token. A rendering without guards goes through the backend in one piece, as in transformers.
 
 **Loss masks.** ``{% generation %}`` puts a pair of marks around what the assistant says. Where a template has none, the
-spans follow from rendering the conversation up to each answer and after it.
+spans follow from rendering the conversation up to each answer and after it; one that begins it begins after the
+generation prompt.
 """
 
 from __future__ import annotations
@@ -298,8 +299,8 @@ class ChatTemplate:
         for number, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            before = rendered(number, True) if number else ""
             after = rendered(number + 1, False)
+            before = rendered(number, True) if number else self._opening(after, tools, variables)
             if not (text.startswith(before) and text.startswith(after) and len(before) <= len(after)):
                 raise UserError(
                     f"The chat template writes messages[{number}] in another way once others follow, so the "
@@ -307,6 +308,19 @@ class ChatTemplate:
                 )
             spans.append((len(before), len(self._without_separator(after))))
         return spans
+
+    def _opening(self, first: str, tools: Any, variables: Mapping[str, Any]) -> str:
+        """What stands before the content in ``first``, one answer alone; templates render nothing shorter."""
+        question = [{"role": "user", "content": "x"}]
+        asked, prompted = (self.render(question, add_generation_prompt=prompt, tools=tools, **variables)
+                           for prompt in (False, True))  # fmt: skip
+        opening = prompted[len(asked) :] if prompted.startswith(asked) else ""
+        if not opening or first.count(opening) != 1:
+            raise UserError(
+                "messages[0] is the assistant's, and the chat template does not tell where its answer begins; begin "
+                "with another role, or put {% generation %} and {% endgeneration %} around it."
+            )
+        return first[: first.index(opening) + len(opening)]
 
     def _without_separator(self, text: str) -> str:
         """Without the spaces after a last special token: they are the template's, after the turn."""
