@@ -310,7 +310,7 @@ class ChatTemplate:
         return spans
 
     def _opening(self, first: str, tools: Any, variables: Mapping[str, Any]) -> str:
-        """What stands before the content in ``first``, a conversation of one answer: templates render no shorter one."""
+        """What stands before the content in ``first``, one answer alone; templates render nothing shorter."""
         question = [{"role": "user", "content": "x"}]
         asked, prompted = (self.render(question, add_generation_prompt=prompt, tools=tools, **variables)
                            for prompt in (False, True))  # fmt: skip
