@@ -214,7 +214,7 @@ def pack_decoder(decoder: Decoder, kernels: Kernels, bits: int | None = None) ->
         decoder.head_matrix = None
     if not decoder.config.tied:
         del decoder.head
-    lay_together([module for module in [*decoder.modules(), head] if isinstance(module, PackedLinear)])
+    lay_together([module for module in [*decoder.blocks.modules(), head] if isinstance(module, PackedLinear)])
     return head
 
 
