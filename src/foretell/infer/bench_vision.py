@@ -34,6 +34,7 @@ from foretell.infer.paged import PagedCache, Span
 from foretell.model.config import ModelConfig, count_parameters, ffn_width_for, forward_flops_per_token
 from foretell.model.decoder import build_decoder
 from foretell.model.hf import load_hf, save_hf
+from foretell.model.vision import VisionTower
 from foretell.model.vision_config import VisionConfig, vision_flops
 
 IMAGES, QUESTION = 2, 32  # of a prompt; tokens
@@ -121,7 +122,7 @@ def foretell_peer(folder: str, threads: int) -> Answer:
     torch.set_num_threads(1)
     decoder, built = load_hf(Path(folder)), kernels(threads)
     config, tower = decoder.config, decoder.vision
-    assert config.vision is not None and tower is not None
+    assert config.vision is not None and isinstance(tower, VisionTower)
     vision = config.vision
     pack_vision(tower, built)
     head = pack_decoder(decoder, built)
