@@ -28,7 +28,6 @@ from foretell.infer.text import TextStream
 from foretell.model.adapters import AdapterSet
 from foretell.model.decoder import Decoder
 from foretell.model.quantised import QuantisedLinear
-from foretell.model.vision import VisionTower
 
 CACHE_MEMORY = 2**30  # bytes
 LOGIT_ROWS = 64  # of prompts whose log-probabilities are asked for, at a time
@@ -78,7 +77,7 @@ class Engine:
             torch.set_num_threads(
                 1
             )  # what is left to PyTorch is small, and its threads would wait against the kernels'
-            if isinstance(decoder.vision, VisionTower):
+            if decoder.vision is not None:
                 pack_vision(decoder.vision, self.kernels)
             self.head = pack_decoder(decoder, self.kernels, options.bits)
             self.adapters = AdapterSet(

@@ -16,6 +16,7 @@ from foretell.infer.blocks import BLOCK
 from foretell.infer.native import library as native
 from foretell.infer.native.library import Kernels, address
 from foretell.infer.packed import PACKED_LAYERS, PackedLinear, PackedNorm, PackedSwiGLU, packed_linear
+from foretell.model.foreign_tower import ForeignTower
 from foretell.model.vision import ImageBlock, ImageGroups, VisionTower
 from foretell.model.vision_config import VisionConfig
 
@@ -84,10 +85,12 @@ class PackedImageBlock(nn.Module):
 
 
 def pack_vision(tower: VisionTower, kernels: Kernels) -> None:
-    """Replace the layers of a float32 vision half by packed ones, in place.
+    """Replace the layers of a float32 vision half by packed ones, in place; those that transformers runs stay.
 
     Its weights are not rounded: each serves a whole image's patches at once, so that fewer bits would save no time.
     """
+    if isinstance(tower, ForeignTower):
+        return
     memory = ImageMemory(kernels, tower.config)
     tower.blocks = nn.ModuleList(
         PackedImageBlock(kernels, block, memory) for block in cast(Iterable[ImageBlock], tower.blocks)

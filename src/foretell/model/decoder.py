@@ -163,7 +163,7 @@ def angles_of(config: ModelConfig) -> Tensor:
     return rotary_angles(config.context, config.head_dim, config.rope_theta, config.rotary_scaling)
 
 
-def _vision_half(config: ModelConfig) -> VisionTower | ForeignTower | None:
+def _vision_half(config: ModelConfig) -> VisionTower | None:
     if config.vision is None:
         return None
     return VisionTower(config) if config.vision.foreign is None else ForeignTower(config)

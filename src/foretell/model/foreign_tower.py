@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from foretell.core.errors import UserError
 from foretell.model.config import ModelConfig
-from foretell.model.vision import Projector, in_rows
-from foretell.model.vision_config import CHANNELS, ForeignEncoder, VisionConfig
+from foretell.model.vision import Projector, VisionTower
+from foretell.model.vision_config import CHANNELS, ForeignEncoder
 
 
 def foreign_encoder(foreign: ForeignEncoder) -> nn.Module:
@@ -39,8 +39,8 @@ def foreign_encoder(foreign: ForeignEncoder) -> nn.Module:
     return found
 
 
-class ForeignTower(nn.Module):
-    """Encoder and projector; see :class:`foretell.model.vision.VisionTower`.
+class ForeignTower(VisionTower):
+    """Encoder and projector that are called as those of a vision half of our own are.
 
     Args:
         config: of the whole model; ``config.vision.foreign`` is there.
@@ -50,9 +50,9 @@ class ForeignTower(nn.Module):
     """
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         assert config.vision is not None and config.vision.foreign is not None
-        self.config: VisionConfig = config.vision
+        self.config = config.vision
         self.layers = config.vision.foreign.layers
         self.tower = foreign_encoder(config.vision.foreign).requires_grad_(False)
         self.projector = Projector(len(self.layers) * config.vision.width, config.width, config.vision.projector_bias)
@@ -67,16 +67,12 @@ class ForeignTower(nn.Module):
                 raise AssertionError(f"the encoder has a buffer {name}, whose values are not known")
             self.tower.get_submodule(parent).position_ids = torch.arange(buffer.shape[-1]).expand(buffer.shape)
 
-    def forward(self, patches: Tensor, places: Tensor) -> Tensor:
-        """Features of every patch, [B, P, D]; see :meth:`foretell.model.vision.VisionTower.forward`.
+    def features(self, patches: Tensor, places: Tensor) -> Tensor:
+        """[N, D] features of the N patches that are none of padding, row by row.
 
         Raises:
             UserError: where an image has not all patches of the encoder's square.
         """
-        return in_rows(self.features(patches, places), places)
-
-    def features(self, patches: Tensor, places: Tensor) -> Tensor:
-        """[N, D] features of the N patches that are none of padding, row by row; see :meth:`forward`."""
         there = places[..., 0] >= 0
         if not there.any():
             return patches.new_zeros(0, self.projector.output.out_features)

@@ -125,14 +125,6 @@ class Projector(nn.Module):
         return self.output(F.gelu(self.input(x)))
 
 
-def in_rows(features: Tensor, places: Tensor) -> Tensor:
-    """[N, D] features of the patches that are there as [B, P, D], zeros for padding."""
-    there = places[..., 0] >= 0
-    if len(features) == there.numel():
-        return features.view(*there.shape, -1)
-    return features.new_zeros(*there.shape, features.shape[-1]).masked_scatter(there.unsqueeze(-1), features)
-
-
 class VisionTower(nn.Module):
     """Encoder and projector of a model that has a vision half.
 
@@ -164,7 +156,10 @@ class VisionTower(nn.Module):
         Raises:
             ValueError: where patches have another size than the model's, or an image is not in one piece.
         """
-        return in_rows(self.features(patches, places), places)
+        features, there = self.features(patches, places), places[..., 0] >= 0
+        if len(features) == there.numel():
+            return features.view(*there.shape, -1)
+        return features.new_zeros(*there.shape, features.shape[-1]).masked_scatter(there.unsqueeze(-1), features)
 
     def features(self, patches: Tensor, places: Tensor) -> Tensor:
         """[N, D] features of the N patches that are none of padding, row by row; see :meth:`forward`."""
