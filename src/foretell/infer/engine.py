@@ -20,6 +20,7 @@ from foretell.data.tokenizer import Tokenizer
 from foretell.infer.blocks import BLOCK, BlockPool
 from foretell.infer.native.library import Kernels, KernelsUnavailableError, kernels
 from foretell.infer.packed import PackedLinear, pack_decoder, packed_place
+from foretell.infer.packed_vision import pack_vision
 from foretell.infer.paged import PagedCache, Span
 from foretell.infer.requests import Completion, Finish, Request, TokenLogprob, Update, completed
 from foretell.infer.schedule import Running, Scheduler
@@ -76,6 +77,8 @@ class Engine:
             torch.set_num_threads(
                 1
             )  # what is left to PyTorch is small, and its threads would wait against the kernels'
+            if decoder.vision is not None:
+                pack_vision(decoder.vision, self.kernels)
             self.head = pack_decoder(decoder, self.kernels, options.bits)
             self.adapters = AdapterSet(
                 decoder,

@@ -18,6 +18,7 @@ from foretell.core.errors import UserError
 from foretell.core.wording import plural
 from foretell.model.attention import causal_attention, causal_mask, visible_within
 from foretell.model.config import ModelConfig, count_parameters
+from foretell.model.foreign_tower import ForeignTower
 from foretell.model.parametrization import Parametrization
 from foretell.model.primitives import IGNORED, LinearCrossEntropy, RMSNorm, SwiGLU, rotary_angles, rotate
 from foretell.model.quantised import QuantisedLinear, QuantisedMatrix
@@ -162,6 +163,12 @@ def angles_of(config: ModelConfig) -> Tensor:
     return rotary_angles(config.context, config.head_dim, config.rope_theta, config.rotary_scaling)
 
 
+def _vision_half(config: ModelConfig) -> VisionTower | None:
+    if config.vision is None:
+        return None
+    return VisionTower(config) if config.vision.foreign is None else ForeignTower(config)
+
+
 class Decoder(nn.Module):
     """Token ids, and images among them, to logits over the next token.
 
@@ -183,7 +190,7 @@ class Decoder(nn.Module):
         self.norm = RMSNorm(config.width, config.norm_eps)
         if not config.tied:
             self.head: nn.Linear | QuantisedLinear = nn.Linear(config.width, config.vocab_size, bias=False)
-        self.vision = None if config.vision is None else VisionTower(config)  # last: the rest is drawn as without it
+        self.vision = _vision_half(config)  # last: the rest is drawn as without it
         self.head_matrix = None
         self.output_scale = Parametrization(config).output_scale
         self.register_buffer("angles", angles_of(config), False)
@@ -307,6 +314,9 @@ def build_decoder(config: ModelConfig, seed: int = 0, device: torch.device | str
     """Build and initialise a decoder, and assert its parameters against the count from the shape.
 
     On the meta device nothing is allocated or initialised, so that any size can be checked.
+
+    Raises:
+        UserError: for an image encoder of transformers on another device, which is read from a checkpoint.
     """
     with torch.device("meta"):
         model = Decoder(config)
@@ -316,6 +326,8 @@ def build_decoder(config: ModelConfig, seed: int = 0, device: torch.device | str
         raise AssertionError(f"the built model has {counted} parameters and its config says {expected}")
     if torch.device(device).type == "meta":
         return model
+    if isinstance(model.vision, ForeignTower):
+        raise UserError("An image encoder that transformers runs comes with a checkpoint; its weights are not drawn.")
     model = model.to_empty(device=device)
     model.angles = angles_of(config).to(device)
     Parametrization(config).initialise(model, seed)

@@ -25,14 +25,8 @@ from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder
 from foretell.model.hf_config import biases_of, config_from_hf, config_to_hf
 from foretell.model.llava import halves_of_llava, text_to_llava, vision_from_llava, vision_to_llava
-from foretell.model.llava_config import (
-    MODEL_TYPE,
-    config_from_llava,
-    config_to_llava,
-    preprocessor_to_hf,
-    processor_to_hf,
-    with_preprocessor,
-)
+from foretell.model.llava_config import MODEL_TYPE, config_from_llava, config_to_llava
+from foretell.model.llava_processor import preprocessor_to_hf, processor_to_hf, with_preprocessor
 from foretell.model.parametrization import Parametrization
 from foretell.model.quantised import QuantisedLinear
 from foretell.model.weight_files import Taker, read_weights

@@ -23,6 +23,8 @@ from foretell.model.weight_files import Taker
 _ONCE = {
     "vision.patch_embedding.weight": "vision_tower.patch_conv.weight",
     "vision.patch_norm.weight": "vision_tower.ln_pre.weight",
+}
+_PROJECTOR = {
     "vision.projector.input.weight": "multi_modal_projector.linear_1.weight",
     "vision.projector.output.weight": "multi_modal_projector.linear_2.weight",
 }
@@ -41,9 +43,13 @@ _BLOCK = {
 _QKV = tuple(f"attention.{name}_proj.weight" for name in "qkv")
 
 
+def _projector_names(vision: VisionConfig) -> dict[str, str]:
+    return _PROJECTOR | (_BIASES if vision.projector_bias else {})
+
+
 def _names(vision: VisionConfig) -> dict[str, str]:
     """Every weight but those of queries, keys and values."""
-    names = _ONCE | (_BIASES if vision.projector_bias else {})
+    names = _ONCE | _projector_names(vision)
     for layer in range(vision.depth):
         names |= {
             f"vision.blocks.{layer}.{ours}": f"vision_tower.transformer.layers.{layer}.{theirs}"
@@ -97,6 +103,8 @@ def vision_from_llava(config: ModelConfig, state: dict[str, Tensor], source: str
     vision = config.vision
     assert vision is not None
     taker = Taker(state, source)
+    if vision.foreign is not None:
+        return _foreign_from_llava(vision, taker)
     ours: dict[str, Weight] = {mine: taker.take(theirs) for mine, theirs in _names(vision).items()}
     convolution = ours["vision.patch_embedding.weight"]
     assert isinstance(convolution, Tensor)
@@ -105,4 +113,13 @@ def vision_from_llava(config: ModelConfig, state: dict[str, Tensor], source: str
         parts = [taker.take(f"vision_tower.transformer.layers.{layer}.{theirs}") for theirs in _QKV]
         ours[f"vision.blocks.{layer}.attention.qkv.weight"] = torch.cat(parts)
     taker.finish()
+    return ours
+
+
+def _foreign_from_llava(vision: VisionConfig, taker: Taker) -> dict[str, Weight]:
+    """The projector's weights, and all others as the encoder's; before transformers 5 its class had one more name."""
+    ours: dict[str, Weight] = {mine: taker.take(theirs) for mine, theirs in _projector_names(vision).items()}
+    for name in [name for name in taker.left if not name.endswith(".position_ids")]:
+        inner = name.removeprefix("vision_tower.").removeprefix("vision_model.")
+        ours[f"vision.tower.{inner}"] = taker.take(name)
     return ours

@@ -1,25 +1,22 @@
-"""A shape with a vision half as the JSON files of transformers' Llava, out and in: text half, Pixtral tower, projector.
+"""A shape with a vision half as the JSON files of transformers' Llava, out and in: text half, tower, projector.
 
-Keys that a file leaves out have the values of transformers' own defaults.
+Keys that a file leaves out have the values of transformers' own defaults. A Pixtral tower goes both ways, CLIP's and
+SigLIP's come in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from foretell.core.config import build
 from foretell.core.errors import UserError
-from foretell.core.files import read_json
-from foretell.core.pixels import PIXEL_DEVIATION, PIXEL_MEAN
 from foretell.model.config import ModelConfig
-from foretell.model.hf_config import config_from_hf, config_to_hf
+from foretell.model.hf_config import config_from_hf, config_to_hf, refuse_others
 from foretell.model.vision_config import CHANNELS, VisionConfig
 
 MODEL_TYPE, ARCHITECTURE, TOWER = "llava", "LlavaForConditionalGeneration", "pixtral"
 NORM_EPS = 1e-5  # written into PixtralVisionModel
-BICUBIC = 3  # PIL's number
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": {"intermediate_size": 11_008},
     "mistral": {"intermediate_size": 14_336, "num_key_value_heads": 8, "max_position_embeddings": 131_072,
@@ -28,6 +25,10 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "qwen3": {"vocab_size": 151_936, "intermediate_size": 22_016, "max_position_embeddings": 32_768, "head_dim": 128},
     "pixtral": {"hidden_size": 1_024, "intermediate_size": 4_096, "num_hidden_layers": 24, "num_attention_heads": 16,
                 "num_channels": 3, "image_size": 1_024, "patch_size": 16, "hidden_act": "gelu"},
+    "clip_vision_model": {"hidden_size": 768, "intermediate_size": 3_072, "num_hidden_layers": 12,
+                          "num_attention_heads": 12, "num_channels": 3, "image_size": 224, "patch_size": 32},
+    "siglip_vision_model": {"hidden_size": 768, "intermediate_size": 3_072, "num_hidden_layers": 12,
+                            "num_attention_heads": 12, "num_channels": 3, "image_size": 224, "patch_size": 16},
 }  # fmt: skip
 _OF_EVERY_TEXT = {"vocab_size": 32_000, "hidden_size": 4_096, "num_hidden_layers": 32, "num_attention_heads": 32}
 _SIZES = {
@@ -39,14 +40,16 @@ _SIZES = {
     "longest": "image_size",
 }
 # What this vision half computes; another value is refused by name.
-_WHOLE_ACCEPTED: dict[str, tuple[Any, ...]] = {
-    "projector_hidden_act": ("gelu",),
-    "vision_feature_layer": (-1,),
-    "vision_feature_select_strategy": ("full",),
-    "quantization_config": (None,),
+_WHOLE_ACCEPTED: dict[str, tuple[Any, ...]] = {"projector_hidden_act": ("gelu",), "quantization_config": (None,)}
+# The features that are one for each patch: CLIP's first is that of a class token, which "default" leaves out.
+_FEATURES: dict[str, dict[str, tuple[Any, ...]]] = {
+    "pixtral": {"vision_feature_layer": (-1,), "vision_feature_select_strategy": ("full",)},
+    "clip_vision_model": {"vision_feature_select_strategy": ("default",)},
+    "siglip_vision_model": {"vision_feature_select_strategy": ("full",)},
 }
 _WHOLE_DEFAULTS = {"vision_feature_layer": -2, "vision_feature_select_strategy": "default", "image_token_index": 32_000}
-_TOWER_ACCEPTED: dict[str, tuple[Any, ...]] = {"hidden_act": ("silu", "swish"), "num_channels": (CHANNELS,)}
+_TOWER_ACCEPTED: dict[str, tuple[Any, ...]] = {"num_channels": (CHANNELS,)}
+_PIXTRAL_ACCEPTED: dict[str, tuple[Any, ...]] = {"hidden_act": ("silu", "swish")}
 
 
 def config_to_llava(config: ModelConfig) -> dict[str, Any]:
@@ -58,6 +61,8 @@ def config_to_llava(config: ModelConfig) -> dict[str, Any]:
     vision = config.vision
     if vision is None:
         raise ValueError("the model has no vision half")
+    if vision.foreign is not None:
+        raise UserError(f"The image encoder is a {vision.foreign.kind}; such a model is read and not written.")
     if vision.norm_eps != NORM_EPS:
         raise UserError(f"vision.norm_eps is {vision.norm_eps:g}; {NORM_EPS:g} is what transformers' tower computes.")
     text = config_to_hf(config)
@@ -86,7 +91,7 @@ def config_to_llava(config: ModelConfig) -> dict[str, Any]:
 
 
 def config_from_llava(values: Mapping[str, Any], source: str = "config.json") -> ModelConfig:
-    """The shape that a Llava ``config.json`` with a Pixtral tower describes.
+    """The shape that a Llava ``config.json`` with a Pixtral, CLIP or SigLIP tower describes.
 
     Raises:
         UserError: for another architecture or tower, or a key whose value changes what is computed in a way that this
@@ -95,28 +100,52 @@ def config_from_llava(values: Mapping[str, Any], source: str = "config.json") ->
     stated = values.get("architectures") or [ARCHITECTURE]
     if ARCHITECTURE not in stated:
         raise UserError(f"{source}: architectures is {stated!r}; {ARCHITECTURE} is read.")
-    text, tower = _part(values, "text_config", "llama", source), _part(values, "vision_config", None, source)
-    kind = tower["model_type"]
-    if kind != TOWER:
-        raise UserError(f"{source}: vision_config.model_type is {kind!r}; {TOWER!r} is read.")
-    whole = {**_WHOLE_DEFAULTS, **values}
-    _refuse(whole, _WHOLE_ACCEPTED, source, "")
-    _refuse(tower, _TOWER_ACCEPTED, source, "vision_config.")
+    text = _part(values, "text_config", "llama", source)
+    tower = _part(values, "vision_config", "clip_vision_model", source)
+    kind, whole = tower["model_type"], {**_WHOLE_DEFAULTS, **values}
+    if kind not in _FEATURES:
+        raise UserError(f"{source}: vision_config.model_type is {kind!r}; {', '.join(map(repr, _FEATURES))} are read.")
+    refuse_others(whole, _WHOLE_ACCEPTED | _FEATURES[kind], source)
+    refuse_others(tower, _TOWER_ACCEPTED | (_PIXTRAL_ACCEPTED if kind == TOWER else {}), source, "vision_config.")
     text["tie_word_embeddings"] = bool(text.get("tie_word_embeddings")) or bool(whole.get("tie_word_embeddings"))
     config = config_from_hf(text, f"{source}: text_config")
-    rope = tower.get("rope_parameters") or {}
     shape: dict[str, Any] = {ours: _whole_number(tower, key, source) for ours, key in _SIZES.items()}
     shape |= {
         "head_dim": shape["width"] // shape["heads"],
-        "rope_theta": rope.get("rope_theta") or tower.get("rope_theta") or 10_000.0,
-        "norm_eps": NORM_EPS,
         "image_token": whole.get("image_token_id", whole["image_token_index"]),
         "projector_bias": bool(whole.get("multimodal_projector_bias", True)),
     }
+    if kind == TOWER:
+        rope = tower.get("rope_parameters") or {}
+        theta = rope.get("rope_theta") or tower.get("rope_theta") or 10_000.0
+        shape |= {"rope_theta": theta, "norm_eps": NORM_EPS}
+    else:
+        shape["foreign"] = _foreign(kind, values, _layers(whole["vision_feature_layer"], shape["depth"], source))
     try:
         return build(ModelConfig, {**config.model_dump(), "vision": build(VisionConfig, shape).model_dump()})
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
+
+
+def _layers(stated: Any, depth: int, source: str) -> tuple[int, ...]:
+    layers = stated if isinstance(stated, list) and stated else [stated]
+    for layer in layers:
+        if not isinstance(layer, int) or not -depth - 1 <= layer <= depth:
+            raise UserError(
+                f"{source}: vision_feature_layer is {stated!r}; whole numbers from {-depth - 1} to {depth} are read."
+            )
+    return tuple(layers)
+
+
+def _foreign(kind: str, values: Mapping[str, Any], layers: tuple[int, ...]) -> dict[str, Any]:
+    """Of the encoder that transformers runs; pixels as its image processor takes them where a file does not say."""
+    of_siglip = {"mean": (0.5, 0.5, 0.5), "deviation": (0.5, 0.5, 0.5)}
+    return {
+        "kind": kind,
+        "options": dict(values["vision_config"]),
+        "layers": layers,
+        **({"crop": True} if kind == "clip_vision_model" else of_siglip),
+    }
 
 
 def _part(values: Mapping[str, Any], key: str, kind: str | None, source: str) -> dict[str, Any]:
@@ -129,13 +158,6 @@ def _part(values: Mapping[str, Any], key: str, kind: str | None, source: str) ->
     return {**common, **_DEFAULTS.get(str(kind), {}), "model_type": kind, **found}
 
 
-def _refuse(values: Mapping[str, Any], accepted: Mapping[str, tuple[Any, ...]], source: str, prefix: str) -> None:
-    for key, known in accepted.items():
-        found = values.get(key, known[0])
-        if found not in known:
-            raise UserError(f"{source}: {prefix}{key} is {found!r}; {known[0]!r} is read.")
-
-
 def _whole_number(values: Mapping[str, Any], key: str, source: str) -> int:
     """A size; of a pair both of whose numbers are the same, that number."""
     found = values[key]
@@ -144,63 +166,3 @@ def _whole_number(values: Mapping[str, Any], key: str, source: str) -> int:
     if not isinstance(found, int) or found < 1:
         raise UserError(f"{source}: vision_config.{key} is {found!r}; a whole number above 0 is read.")
     return found
-
-
-def preprocessor_to_hf(vision: VisionConfig) -> dict[str, Any]:
-    """The ``preprocessor_config.json`` by which transformers cuts images into this encoder's patches."""
-    return {
-        "image_processor_type": "PixtralImageProcessor",
-        "processor_class": "PixtralProcessor",
-        "do_convert_rgb": True,
-        "do_resize": True,
-        "size": {"longest_edge": vision.longest},
-        "patch_size": {"height": vision.patch, "width": vision.patch},
-        "resample": BICUBIC,
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(PIXEL_MEAN),
-        "image_std": list(PIXEL_DEVIATION),
-    }
-
-
-def processor_to_hf(vision: VisionConfig, image_tokens: tuple[str, str, str]) -> dict[str, Any]:
-    """The ``processor_config.json`` of these tokens: in a patch's place, at a line's end, at an image's end."""
-    names = ("image_token", "image_break_token", "image_end_token")
-    return {
-        "processor_class": "PixtralProcessor",
-        "patch_size": vision.patch,
-        "spatial_merge_size": 1,
-        **dict(zip(names, image_tokens, strict=True)),
-    }
-
-
-def with_preprocessor(config: ModelConfig, folder: Path) -> ModelConfig:
-    """The shape with what a ``preprocessor_config.json`` says of an image's longest edge, where there is such a file.
-
-    Raises:
-        UserError: where it normalises pixels or cuts patches in another way than this encoder's; a value is named.
-    """
-    path = folder / "preprocessor_config.json"
-    if config.vision is None or not path.exists():
-        return config
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise UserError(f"{path} holds a {type(values).__name__}; an object is expected.")
-    for key, ours in preprocessor_to_hf(config.vision).items():
-        if key in values and key not in ("size", "processor_class") and not _same(values[key], ours):
-            raise UserError(f"{path}: {key} is {values[key]!r}; {ours!r} is read.")
-    longest = (values.get("size") or {}).get("longest_edge", config.vision.longest)
-    vision = build(VisionConfig, {**config.vision.model_dump(), "longest": longest})
-    return config.model_copy(update={"vision": vision})
-
-
-def _same(found: Any, ours: Any) -> bool:
-    """Equal, numbers to six digits: files round them differently; an image processor's class has several names."""
-    if isinstance(ours, dict):
-        return isinstance(found, dict) and all(_same(found.get(key), value) for key, value in ours.items())
-    if isinstance(ours, list):
-        return isinstance(found, list) and len(found) == len(ours) and all(map(_same, found, ours))
-    if isinstance(ours, float):
-        return isinstance(found, int | float) and abs(found - ours) <= 1e-6 * abs(ours)
-    return str(found).removesuffix("Fast").removesuffix("Pil") == ours if isinstance(ours, str) else found == ours

@@ -142,8 +142,11 @@ class Parametrization:
                 parameter.copy_(values * self.initial_std(name, parameter))
 
     def groups(self, model: nn.Module) -> list[ParameterGroup]:
-        """The optimizer's groups: hidden matrices, tables and input layers, vectors, the encoder's matrices."""
-        named = list(model.named_parameters())
+        """The optimizer's groups: hidden matrices, tables and input layers, vectors, the encoder's matrices.
+
+        What is frozen is in none.
+        """
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         hidden = [name for name, parameter in named if self.is_hidden_matrix(name, parameter)]
         encoder = tuple(name for name in hidden if self.reads_encoder(name))
         tables = tuple(name for name, parameter in named if parameter.ndim == 2 and name not in hidden)

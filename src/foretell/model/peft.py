@@ -7,7 +7,6 @@ A tensor is named ``base_model.model.``, the layer's Hugging Face name, and ``.l
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +30,8 @@ _WITHOUT_EFFECT = {
     "task_type", "base_model_name_or_path", "revision", "auto_mapping", "peft_version", "inference_mode",
     "megatron_core", "layers_pattern", "qalora_group_size", "runtime_config", "loftq_config", "eva_config",
 }  # fmt: skip
-# Of a Llava's tensors, and before transformers 4.52.
-_LANGUAGE_MODEL, _OLD_LLAVA = (
-    "base_model.model.model.language_model.",
-    re.compile(r"^base_model\.model\.language_model\.model\."),
-)
+_LANGUAGE_MODEL = "base_model.model.model.language_model."  # of a Llava
+_OLD_LANGUAGE_MODEL = "base_model.model.language_model.model."  # before transformers 4.52
 # Others (PiSSA, OLoRA, LoftQ, ...) change the base's weights too, which a file of A and B does not hold.
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 
@@ -86,7 +82,8 @@ def read_adapter(folder: Path, config: ModelConfig) -> Adapter:
     lora = _lora_config(read_json(folder / CONFIG_FILE), folder / CONFIG_FILE)
     tensors, source = _read_tensors(folder)
     if config.vision is not None:
-        tensors = {_OLD_LLAVA.sub(_LANGUAGE_MODEL, name): tensor for name, tensor in tensors.items()}
+        for name in [name for name in tensors if name.startswith(_OLD_LANGUAGE_MODEL)]:
+            tensors[_LANGUAGE_MODEL + name.removeprefix(_OLD_LANGUAGE_MODEL)] = tensors.pop(name)
         of_vision = next((name for name in sorted(tensors) if not name.startswith(_LANGUAGE_MODEL)), None)
         if of_vision is not None:
             raise UserError(

@@ -50,6 +50,9 @@ def accumulate(
         loss = objective(model, *tensors)
         (loss / (batch.tokens / share)).backward()
         losses.append(loss.detach())
+    for parameter in trained_parameters(model).values():
+        if parameter.grad is None:  # of a vision half where no row has an image
+            parameter.grad = torch.zeros_like(parameter)
     return float(torch.stack(losses).sum())
 
 

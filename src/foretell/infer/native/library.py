@@ -58,7 +58,7 @@ class Block(ctypes.Structure):
         [(name, Linear) for name in ("qkv", "output", "gate_up", "down")]
         + [(name, _POINTER) for name in ("attention_norm", "feed_forward_norm", "query_norm", "key_norm")]
         + [(name, _FLOAT) for name in ("epsilon", "scale")]
-        + [(name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "window")]
+        + [(name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "window", "full")]
     )
 
 
