@@ -168,9 +168,9 @@ def forward_flops_per_token(config: ModelConfig, context: int | None = None) -> 
     return 2.0 * (config.depth * projections + attention + config.width * config.vocab_size)
 
 
-def training_flops_per_token(config: ModelConfig) -> float:
+def training_flops_per_token(config: ModelConfig, context: int | None = None) -> float:
     """FLOPs of forward and backward: three times the forward pass (Kaplan et al. 2020, section 2.1)."""
-    return 3.0 * forward_flops_per_token(config)
+    return 3.0 * forward_flops_per_token(config, context)
 
 
 def six_n_flops(config: ModelConfig, tokens: float) -> float:

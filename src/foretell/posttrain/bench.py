@@ -2,7 +2,8 @@
 
 A batch is 4 rows of 256 positions. Ours are steps of the loop itself; PEFT takes the same rows and labels through
 transformers, its optimizer and clipping the same. Each peer has all cores in its turn (:mod:`foretell.core.peers`);
-all start from the same float32 weights.
+all start from the same float32 weights. After the timed steps ours train on to the end of their schedules, and the
+held-out losses are compared; each has the learning rate that was best for it (docs/benchmarks.md).
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ from foretell.train.display import Display, StepView
 from foretell.train.execution import Execution, recorded_execution
 from foretell.train.guard import Guard
 from foretell.train.interrupt import stop_requested
+from foretell.train.multimodal import ANSWERS, pretraining
 from foretell.train.objective import Objective
 from foretell.train.optimizer import (
     build_optimizer,
@@ -43,11 +44,11 @@ from foretell.train.optimizer import (
     set_learning_rate,
     trained_parameters,
 )
-from foretell.train.pretraining import Pretraining
 from foretell.train.replicas import Replicas, accumulate, compile_blocks
 from foretell.train.work import Work
 
 RECENT_STEPS = 32  # whose median speed is shown, and from which the time left follows
+LOSSES = ("nats_per_token", "bits_per_byte", "bits_per_word", ANSWERS)  # of held-out figures, for the log
 LOG_RECORDS = 400  # step records a run writes, evenly spaced
 
 
@@ -58,7 +59,7 @@ class Trainer:
 
     Args:
         settings: the run in full.
-        work: what is trained and on what; the folder of a tokenised corpus stands for pretraining on it.
+        work: what is trained and on what; a folder stands for pretraining on its ``tokens`` (and ``visual``).
         folder: where the run lives.
         threads: cores to use; all when ``None``. Only the first start decides, a resume keeps it.
         peak: measured matrix-product rate in FLOP/s that shares are quoted of.
@@ -78,7 +79,7 @@ class Trainer:
         objective: Objective | None = None,
     ) -> None:
         self.settings, self.folder, self.peak, self.display = settings, folder, peak, display
-        self.work: Work = Pretraining(settings, work) if isinstance(work, Path) else work
+        self.work: Work = pretraining(settings, work) if isinstance(work, Path) else work
         self.objective = objective or self.work.objective
         claim_folder(folder, settings)
         self.execution: Execution = recorded_execution(folder, settings, threads)
@@ -100,7 +101,7 @@ class Trainer:
         self.step, self.seconds, self.joules, self.heldout = 0, 0.0, 0.0, math.nan
         self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self.warm = False
-        self.step_flops = settings.tokens_per_step * settings.flops_per_token
+        self.step_flops = settings.flops_per_step
         self.checkpoint_every = max(1, settings.steps // settings.training.checkpoints)
         self.resume()
 
@@ -265,7 +266,7 @@ class Trainer:
             figures = {
                 "loss": loss, self.work.unit: figure, "learning_rate": rate, "grad_norm": norm,
                 "tokens_per_second": settings.tokens_per_step / elapsed, "flops_per_second": flops_per_second,
-                **({f"{name}_loss": value for name, value in losses.items()} if len(losses) > 1 else {}),
+                **{feed.measure: losses[name] for name, feed in self.feeds.items() if feed.measure},
             }  # fmt: skip
             self.log.write("step", step=self.step, tokens=self.step * settings.tokens_per_step,
                            flops=self.step * self.step_flops, **figures)  # fmt: skip
@@ -289,7 +290,7 @@ class Trainer:
         if not figures:
             return figures
         self.heldout = figures[self.work.unit]
-        losses = {key: figures[key] for key in ("nats_per_token", "bits_per_byte", "bits_per_word") if key in figures}
+        losses = {key: figures[key] for key in LOSSES if key in figures}
         done = {"tokens": self.step * self.settings.tokens_per_step, "flops": self.step * self.step_flops}
         self.log.write("eval", step=self.step, whole=rows is None, **done, **losses)
         self.board.add_scalar(f"heldout/{self.work.unit}", self.heldout, self.step)

@@ -45,7 +45,7 @@ class Pretraining:
     def open_feeds(self) -> dict[str, Feed]:
         """The training split."""
         settings = self.settings
-        return {"text": Feed(TokenStream(self.train_set, settings.model.context, settings.rows, settings.seed))}
+        return {"text": Feed(TokenStream(self.train_set, settings.row_length, settings.rows, settings.seed))}
 
     def evaluate(self, model: Decoder, rows: int | None) -> dict[str, Any]:
         """See :func:`foretell.train.evaluate.evaluate`."""

@@ -36,6 +36,8 @@ class Feed:
     stream: Stream
     share: float = 1.0
     """Of the step's loss, which is the mean of each feed's batch times its share."""
+    measure: str | None = None
+    """Under which its loss, nats a token, is logged beside the first feed's."""
 
 
 class Work(Protocol):
