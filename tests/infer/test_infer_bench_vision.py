@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_model import built_kernels
 
 from foretell.core.errors import UserError
 from foretell.infer.bench_vision import (
@@ -21,7 +22,6 @@ from foretell.infer.bench_vision import (
     transformers_peer,
     work_of,
 )
-from foretell.infer.native.library import KernelsUnavailableError, kernels
 from foretell.model.decoder import build_decoder
 from foretell.model.hf import save_hf
 
@@ -52,10 +52,7 @@ def test_patches_are_those_of_their_processor(tmp_path) -> None:
 
 def test_both_peers_give_the_same_logits(tmp_path) -> None:
     pytest.importorskip("transformers")
-    try:
-        kernels(1)
-    except KernelsUnavailableError as error:
-        pytest.skip(f"no compiled kernels here: {error}")
+    built_kernels()
     config = bench_shape("small")
     save_hf(build_decoder(config), tmp_path)
     work = work_of(config, 1)

@@ -148,8 +148,9 @@ def _run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=COMPILE_SECONDS)
     except subprocess.CalledProcessError as error:
-        last = (error.stderr or "").strip().splitlines()[-1:] or ["no message"]
-        raise KernelsUnavailableError(f"{command[0]} failed: {last[0]}") from error
+        lines = (error.stderr or "").strip().splitlines() or ["no message"]
+        said = next((line for line in lines if "error:" in line), lines[-1])
+        raise KernelsUnavailableError(f"{command[0]} failed: {said}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise KernelsUnavailableError(f"{command[0]} cannot be run ({error})") from error
     return done.stdout
