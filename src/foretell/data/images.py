@@ -17,11 +17,8 @@ from numpy.typing import NDArray
 from PIL import BmpImagePlugin, GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from foretell.core.errors import UserError
+from foretell.core.pixels import PIXEL_DEVIATION, PIXEL_MEAN
 from foretell.data.image_structure import Excessive, Kind, kind_of, picture_of
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
-"""Of red, green and blue, by which CLIP, Pixtral and their kin normalise."""
 
 # Made directly, because Image.open reads process-wide settings of size and hands some files to other decoders.
 _READERS: dict[Kind, type[ImageFile.ImageFile]] = {
@@ -170,7 +167,7 @@ def places_of(rows: int, columns: int) -> NDArray[np.int64]:
 
 
 def normalised(
-    patches: NDArray[np.uint8], mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
+    patches: NDArray[np.uint8], mean: tuple[float, ...] = PIXEL_MEAN, std: tuple[float, ...] = PIXEL_DEVIATION
 ) -> NDArray[np.float32]:
     """Patches ``[P, 3 p p]`` of bytes as what a model reads: ``(value / 255 - mean) / std`` of each channel."""
     table = _normalised_values(tuple(mean), tuple(std))
@@ -189,7 +186,10 @@ def _normalised_values(mean: tuple[float, ...], std: tuple[float, ...]) -> NDArr
 
 
 def patches_of(
-    pixels: NDArray[np.uint8], patch: int, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD
+    pixels: NDArray[np.uint8],
+    patch: int,
+    mean: tuple[float, ...] = PIXEL_MEAN,
+    std: tuple[float, ...] = PIXEL_DEVIATION,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Prepared pixels ``[H, W, 3]`` as normalised patches ``[P, 3 p p]`` and their (row, column), ``[P, 2]``."""
     height, width = pixels.shape[:2]

@@ -24,8 +24,8 @@ from torch import Tensor
 from foretell.core.errors import UserError
 from foretell.core.hardware import available_cores, environment, keep_freed_memory
 from foretell.core.peers import Peer
-from foretell.core.pixels import PIXEL_DEVIATION, PIXEL_MEAN
 from foretell.core.progress import track
+from foretell.data.images import patches_of, prepare
 from foretell.infer.blocks import BLOCK, BlockPool
 from foretell.infer.native.library import kernels
 from foretell.infer.packed import pack_decoder
@@ -99,23 +99,6 @@ def ids_of(grids: Sequence[tuple[int, int]], question: Sequence[int]) -> Tensor:
     return torch.tensor([[*ids, *question]])
 
 
-def patches_of(image: Image.Image, vision: VisionConfig) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """[P, C] normalised patches of an image, made smaller where it is too large, and their [P, 2] rows and columns."""
-    ratio = max(image.width, image.height) / vision.longest
-    size = [int(side / ratio) if ratio > 1 else side for side in (image.width, image.height)]
-    columns, rows = (-(-side // vision.patch) for side in size)
-    whole = (columns * vision.patch, rows * vision.patch)
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    pixels = np.asarray(image if image.size == whole else image.resize(whole, Image.Resampling.BICUBIC))
-    cut = pixels.reshape(rows, vision.patch, columns, vision.patch, 3).transpose(0, 2, 4, 1, 3)
-    values = cut.reshape(rows * columns, 3, -1).astype(np.float32)
-    deviation = np.array(PIXEL_DEVIATION, np.float32)[:, None]
-    values *= 1 / (255 * deviation)
-    values -= np.array(PIXEL_MEAN, np.float32)[:, None] / deviation
-    places = np.stack(np.divmod(np.arange(rows * columns), columns), axis=1)
-    return values.reshape(rows * columns, -1), places
-
-
 def foretell_peer(folder: str, threads: int) -> Answer:
     """The layers as the engine runs them."""
     keep_freed_memory()
@@ -132,7 +115,7 @@ def foretell_peer(folder: str, threads: int) -> Answer:
     def answer(work: Work) -> Done:
         images = [Image.fromarray(pixels) for pixels in work.images]
         start = time.perf_counter()
-        parts = [patches_of(image, vision) for image in images]
+        parts = [patches_of(prepare(image, vision.patch, vision.longest), vision.patch) for image in images]
         patches = torch.from_numpy(np.concatenate([values for values, _ in parts]))[None]
         numbers = np.repeat(np.arange(len(parts)), [len(values) for values, _ in parts])
         places = np.concatenate([numbers[:, None], np.concatenate([at for _, at in parts])], axis=1)
