@@ -68,6 +68,12 @@ TAGGED = """{% for message in messages %}
 {{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>\\n' }}
 {% endif %}
 {% endfor %}"""
+SMOLLM2 = (  # of HuggingFaceTB/SmolLM2-135M-Instruct
+    "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou "
+    "are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + "
+    "message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
 TEMPLATES = {"chatml": CHATML, "llama3": LLAMA3, "mistral": MISTRAL, "qwen3": QWEN3, "tagged": TAGGED}
 TALK = [
     {"role": "user", "content": "  What is 12 + 7?\n"},
@@ -136,6 +142,29 @@ def test_losses_count_the_answers_and_their_ends(name, extra):
     answers = [message["content"] + "<|im_end|>" for message in talk if message["role"] == "assistant"]
     assert masked(encoded) == "".join(answers)
     assert not any(chat.encode_for_training(TALK[:1]).assistant)
+
+
+@pytest.mark.parametrize("source", [CHATML, SMOLLM2, LLAMA3, TAGGED], ids=["chatml", "smollm2", "llama3", "tagged"])
+@pytest.mark.parametrize("extra", ["", HOSTILE, "<|im_start|>assistant\nme"])
+def test_an_answer_that_begins_a_conversation_is_learned_without_its_header(source, extra):
+    chat = ChatTemplate(source, TOKENIZER)
+    talk = [{"role": "assistant", "content": "I begin." + extra}, *TALK[:2]]
+    first, second = (message["content"] + "<|im_end|>" for message in talk if message["role"] == "assistant")
+    assert masked(chat.encode_for_training(talk)) == first + second
+    assert masked(chat.encode_for_training(talk[:1])) == first
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["{% for m in messages %}{{ m.content }}{% endfor %}",
+     "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}{% if add_generation_prompt %}bot: {% endif %}",
+     "Say bot: first.{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% else %}bot: {{ m.content }}"
+     "{% endif %}{% endfor %}{% if add_generation_prompt %}bot: {% endif %}"],
+    ids=["no prompt", "another prompt", "a prompt that stands elsewhere too"],
+)  # fmt: skip
+def test_an_answer_that_begins_where_nobody_can_tell_is_refused(source):
+    with pytest.raises(UserError, match=r"messages\[0\] is the assistant's.*begin with another role"):
+        ChatTemplate(source, TOKENIZER).encode_for_training(TALK[1:2])
 
 
 def test_spans_equal_transformers_where_the_template_marks_them(tmp_path):

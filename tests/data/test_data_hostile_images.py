@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from foretell.core.errors import UserError
+from foretell.data.image_decoding import ImageLimits, decode
 from foretell.data.image_structure import picture_of
-from foretell.data.images import ImageLimits, decode
 from hostile_images import COUNT, hostile_images, must_be_refused, pictures
 
 SMALL = ImageLimits(bytes=100_000, pixels=1_000_000)
@@ -86,7 +86,7 @@ def test_bombs_take_no_memory():
     code = (
         "import resource, sys\n"
         "from foretell.core.errors import UserError\n"
-        "from foretell.data.images import decode\n"
+        "from foretell.data.image_decoding import decode\n"
         "from hostile_images import hostile_images\n"
         "assert 'torch' not in sys.modules\n"
         "files = hostile_images()\n"

@@ -12,10 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from foretell.core.errors import UserError
+from foretell.data.image_decoding import ImageLimits, decode
 from foretell.data.images import (
-    ImageLimits,
     ImageTokens,
-    decode,
     normalised,
     patch_bytes,
     patches_of,

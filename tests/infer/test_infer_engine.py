@@ -1,3 +1,4 @@
+import copy
 import time
 
 import pytest
@@ -9,6 +10,7 @@ from foretell.infer.blocks import BLOCK
 from foretell.infer.engine import Engine, EngineOptions
 from foretell.infer.requests import Request
 from foretell.infer.sampling import Sampling
+from foretell.model.quantised import QuantisedLinear, quantise
 
 GREEDY = Sampling(temperature=0)
 
@@ -69,11 +71,27 @@ def test_by_pytorch_answers_are_the_same_but_for_rounding() -> None:
             assert abs(a.logprob - b.logprob) < 1e-4
 
 
+def test_without_the_kernels_packed_weights_are_unpacked_once() -> None:
+    packed = small_model.decoder()
+    for block in packed.blocks:
+        layer = block.attention.output
+        layer.bias = torch.nn.Parameter(torch.ones(layer.out_features))
+        block.attention.output = QuantisedLinear(quantise(layer.weight, 8), layer.bias.detach())
+    expected = copy.deepcopy(packed)
+    tried = Engine(packed, small_model.tokenizer(), EngineOptions(native=False, memory=2**20))
+    assert not any(isinstance(module, QuantisedLinear) for module in tried.decoder.modules())
+    prompt = random_ids(40)
+    (answer,) = tried.complete([Request(prompt, 1, GREEDY, top_logprobs=0)])
+    with torch.inference_mode():
+        shares = torch.log_softmax(expected(torch.tensor([prompt]))[0, -1], 0)
+    assert answer.tokens == (int(shares.argmax()),) and abs(answer.logprobs[0].logprob - float(shares.max())) < 1e-4
+
+
 def test_no_prefix_is_computed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = engine()
     computed = []
-    hidden = tried.decoder.hidden
-    monkeypatch.setattr(tried.decoder, "hidden", lambda ids, cache: computed.append(ids.shape[1]) or hidden(ids, cache))
+    states = tried.decoder.states
+    monkeypatch.setattr(tried.decoder, "states", lambda x, cache: computed.append(x.shape[1]) or states(x, cache))
     prompt = random_ids(100)
     answers = tried.complete([Request((*prompt, n), 1, GREEDY) for n in range(5)])
     assert [answer.cached for answer in answers] == [0, 96, 96, 96, 96]

@@ -15,8 +15,11 @@ from foretell.data.chat import ChatTemplate
 from foretell.data.gguf_tokenizer import pre_tokenizer, tokenizer_from_gguf
 from foretell.data.sentencepiece import from_llama2c
 from foretell.data.tokenizer import Tokenizer
+from foretell.infer.engine import Engine, EngineOptions
 from foretell.infer.export import export_model
-from foretell.infer.loading import LoadedModel, load_model
+from foretell.infer.loading import LoadedModel, embedded_file, load_model
+from foretell.infer.requests import Request
+from foretell.infer.sampling import Sampling
 from foretell.model.config import ModelConfig, RotaryScaling
 from foretell.model.decoder import build_decoder
 from foretell.model.gguf_read import decoder_from_gguf
@@ -188,3 +191,56 @@ def test_the_packed_head_goes_where_the_model_goes(tmp_path, tied):
     assert torch.equal(decoder.head_matrix.dequantised(), decoder.head_weight)
     moved = decoder.to("meta").head_matrix
     assert {part.device.type for part in (moved.values, moved.scale)} == {"meta"}
+
+
+PROMPTS = ["The capital of France is", "Once upon a time there was a", "def fibonacci(n):\n    "]
+# nats by which llama.cpp's next token may differ on average; its products round activations to 8 bits beside packed
+# weights, and to 16 beside those of 16
+DIVERGENCE = {"f32": 1e-5, "f16": 1e-4}
+DIVERGENCE_PACKED = 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "file_type"),
+    [("small", "f32"), ("small", "f16"), ("small", "q8_0"), ("small", "q4_0"), ("small", "q4_1"), ("smollm2", "f32"),
+     ("smollm2", "q8_0")],
+)  # fmt: skip
+def test_llama_cpp_reads_what_leaves_and_writes_the_same(tmp_path: Path, name: str, file_type: str) -> None:
+    llama_cpp = pytest.importorskip("llama_cpp", reason="llama-cpp-python is not installed")
+    if name == "smollm2":
+        try:
+            embedded_file()
+        except UserError as reason:
+            pytest.skip(str(reason))
+    model = model_of() if name == "small" else load_model(name, dequantise=True)
+    path = tmp_path / "x.gguf"
+    export_model(model, path, file_type)
+    theirs = llama_cpp.Llama(str(path), n_ctx=64, n_threads=1, logits_all=True, verbose=False)
+    ours = load_model(str(path), dequantise=True)
+    prompts = [ours.tokenizer.encode(text) for text in PROMPTS]
+    assert [theirs.tokenize(text.encode(), add_bos=False, special=False) for text in PROMPTS] == prompts
+    for ids in prompts:
+        theirs.reset()
+        theirs.eval(ids)
+        found = torch.log_softmax(torch.tensor(np.array(theirs.scores[: len(ids)])), -1)
+        with torch.no_grad():
+            expected = torch.log_softmax(ours.decoder(torch.tensor([ids]))[0], -1)
+        divergence = (expected.exp() * (expected - found)).sum(-1).mean()
+        assert divergence < DIVERGENCE.get(file_type, DIVERGENCE_PACKED)
+    if file_type != "f32":
+        return
+    engine = Engine(ours.decoder, ours.tokenizer, EngineOptions(memory=2**26))
+    for ids in prompts:
+        (answer,) = engine.complete([Request(tuple(ids), 24, Sampling(temperature=0))])
+        assert greedy(theirs, ids, 24) == list(answer.tokens)
+
+
+def greedy(llama, ids: list[int], count: int) -> list[int]:
+    """What llama.cpp writes after ``ids``."""
+    llama.reset()
+    llama.eval(ids)
+    found: list[int] = []
+    while len(found) < count:
+        found.append(int(np.argmax(llama.scores[llama.n_tokens - 1])))
+        llama.eval(found[-1:])
+    return found

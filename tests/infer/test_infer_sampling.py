@@ -62,8 +62,18 @@ def test_greedy_and_seeds() -> None:
 @pytest.mark.parametrize("truncated", [{}, {"top_p": 0.9}, {"top_k": 3}, {"min_p": 0.1}], ids=str)
 def test_temperatures_near_zero_are_greedy_within_the_mask(truncated: dict) -> None:
     mask = torch.tensor([False, True, True, True, False, False])
-    sampler = Sampler(Sampling(temperature=1e-40, seed=0, **truncated), [])
-    assert {sampler.choose(LOGITS, mask) for _ in range(20)} == {1}
+    for temperature in (1e-40, 5e-324):
+        sampler = Sampler(Sampling(temperature=temperature, seed=0, **truncated), [])
+        assert {sampler.choose(LOGITS, mask) for _ in range(20)} == {1}
+
+
+@pytest.mark.parametrize("penalty", [5e-324, 1e-40, 1e-3])
+def test_penalties_near_zero_make_a_seen_token_certain(penalty: float) -> None:
+    for temperature in (0.0, 5e-324, 1.0):
+        sampling = Sampling(temperature=temperature, repetition_penalty=penalty, seed=0)
+        sampling.check(6)
+        assert Sampler(sampling, [1]).choose(LOGITS) == 1
+        assert Sampler(sampling, [0, 4]).choose(LOGITS) == 4
 
 
 def test_bias_penalties_and_masks() -> None:
@@ -101,8 +111,8 @@ def test_any_setting_gives_a_token_that_can_be(logits, temperature, top_p, top_k
     ("field", "value"),
     [("temperature", -0.1), ("temperature", 2.1), ("temperature", math.nan), ("top_p", 0.0), ("top_p", 1.5),
      ("top_k", -1), ("min_p", 2.0), ("presence_penalty", 3.0), ("frequency_penalty", -2.5),
-     ("repetition_penalty", 0.0), ("repetition_penalty", math.inf), ("logit_bias", {9: 0.0}),
-     ("logit_bias", {1: 101.0}), ("seed", 2**63)],
+     ("repetition_penalty", 0.0), ("repetition_penalty", 2.1), ("repetition_penalty", math.inf),
+     ("logit_bias", {9: 0.0}), ("logit_bias", {1: 101.0}), ("seed", 2**63)],
 )  # fmt: skip
 def test_what_is_out_of_range_is_named(field: str, value) -> None:
     with pytest.raises(UserError, match=field):

@@ -19,12 +19,11 @@ from foretell.model.lora import (
     LoRALinear,
     LowRankUpdate,
     adaptable_sites,
-    dequantised,
     lora_parameter_count,
     put_module,
     targeted_sites,
 )
-from foretell.model.quantised import QuantisedLinear, quantise
+from foretell.model.quantised import QuantisedLinear, dequantised, quantise
 
 TARGETS = [("q_proj", "v_proj"), ("k_proj", "down_proj"), "all-linear", r"model\.layers\.1\.mlp\..*"]
 

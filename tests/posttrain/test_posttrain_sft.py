@@ -16,9 +16,9 @@ from foretell.cli.main import main
 from foretell.cli.sft import targets_of
 from foretell.core.errors import InterruptedRunError, UserError
 from foretell.core.runlog import read_log
-from foretell.data.packing import ConversationStream, packed_batch
+from foretell.data.packing import PackedStream
 from foretell.model.decoder import build_decoder
-from foretell.model.hf import load_hf
+from foretell.model.hf import load_hf, save_hf
 from foretell.model.lora import Adapter, LoRAConfig, adaptable_sites, put_module
 from foretell.model.peft import read_adapter
 from foretell.model.quantised import QuantisedLinear, quantise
@@ -78,6 +78,25 @@ def test_all_weights_leave_as_a_hugging_face_directory(tmp_path: Path) -> None:
         torch.testing.assert_close(logits, theirs(ids).logits, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(logits, plan.base.decoder.eval()(ids))
     assert (tmp_path / "run" / "model" / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize("is_run", [True, False])
+def test_peft_finds_the_base_of_an_adapter_by_itself(tmp_path: Path, is_run: bool) -> None:
+    peft = pytest.importorskip("peft")
+    base = tmp_path / "laptop"
+    folder = base / "model" if is_run else base
+    folder.mkdir(parents=True)
+    save_hf(tiny_base().decoder, folder)
+    if is_run:
+        (base / "recipe.yaml").touch()
+    plan = tiny_plan(tmp_path, model=str(base), epochs=2)
+    run_sft(plan, tmp_path / "run", threads=1)
+    config = json.loads((tmp_path / "run" / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == str(folder.resolve())
+    theirs = peft.AutoPeftModelForCausalLM.from_pretrained(tmp_path / "run" / "adapter").eval()
+    ids = torch.randint(0, 128, (2, 40), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(ids).logits, plan.base.decoder.eval()(ids), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(("threads", "full"), [(1, False), (1, True), (2, False)])  # two: a replica of its own
@@ -143,7 +162,7 @@ def test_another_base_or_other_data_is_refused_in_the_same_folder(tmp_path: Path
 def test_a_steps_gradient_does_not_depend_on_how_it_is_cut(tmp_path: Path) -> None:
     """Micro-batches have unequal numbers of labels; the loss is the mean over those of the whole step."""
     plan = tiny_plan(tmp_path, batch_tokens=512)
-    batch = ConversationStream(plan.train, plan.settings.room, 8, 0).next_batch()
+    batch = PackedStream(plan.train, plan.settings.room, 8, 0).next_batch()
     counts = [int((row != -100).sum()) for row in batch.labels]
     assert len(set(counts)) > 1 and sum(counts) == batch.tokens
     gradients = []
@@ -161,8 +180,8 @@ def test_packed_rows_have_the_losses_of_conversations_alone(tmp_path: Path) -> N
     model = plan.base.decoder
     rows = [list(range(0, 3)), [3], list(range(4, 7))]
     with torch.no_grad():
-        together = model.loss(*packed_batch(plan.train, rows, plan.settings.room).tensors)
-        alone = [model.loss(*packed_batch(plan.train, [[item]], plan.settings.room).tensors[:2]) for item in range(7)]
+        together = model.loss(*plan.train.batch(rows, plan.settings.room).tensors)
+        alone = [model.loss(*plan.train.batch([[item]], plan.settings.room).tensors[:2]) for item in range(7)]
     torch.testing.assert_close(together, sum(alone), rtol=1e-5, atol=1e-5)
 
 

@@ -39,7 +39,7 @@ BAD_CHATS = [
     ({"min_p": 2}, "min_p", "from 0 to 1"),
     ({"presence_penalty": 3}, "presence_penalty", "from -2 to 2"),
     ({"frequency_penalty": -3}, "frequency_penalty", "from -2 to 2"),
-    ({"repetition_penalty": 0}, "repetition_penalty", "above 0"),
+    ({"repetition_penalty": 0}, "repetition_penalty", "above 0 to 2"),
     ({"logit_bias": {"999": 1}}, "logit_bias", "ids from 0 to 279"),
     ({"logit_bias": {"a": 1}}, "logit_bias", "token ids are expected"),
     ({"logit_bias": {"5": 101}}, "logit_bias", "-100 to 100"),

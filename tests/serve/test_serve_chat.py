@@ -181,6 +181,11 @@ def test_tools_are_called_where_the_template_knows_them() -> None:
         answered = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [call.model_dump()]},
                     {"role": "tool", "tool_call_id": call.id, "content": "sunny"}]  # fmt: skip
         assert ask(client, answered, tools=TOOLS).usage.prompt_tokens > 23
+        nested = {"type": "object", "properties": {"city": {"$ref": "#/$defs/City"}}, "required": ["city"],
+                  "additionalProperties": False, "$defs": {"City": {"enum": [1]}}}  # fmt: skip
+        defined = [{"type": "function", "function": {"name": "weather", "parameters": nested}}]
+        calls = ask(client, tools=defined, tool_choice="required", max_tokens=80, parallel_tool_calls=False)
+        assert calls.choices[0].message.tool_calls[0].function.arguments == '{"city": 1}'
         free = ask(client, tools=TOOLS, tool_choice="none")
         assert free.choices[0].message.content == ask(client).choices[0].message.content
         required = ask(client, tools=TOOLS[1:], tool_choice="required", parallel_tool_calls=False, max_tokens=120,

@@ -1,8 +1,9 @@
 """Half an hour of everything at once: good, cancelled, malformed and oversized requests, with an eye on memory.
 
-``pytest -m slow tests/serve/test_serve_soak.py``; FORETELL_SOAK_SECONDS sets another length.
+``pytest -s -m slow tests/serve/test_serve_soak.py`` prints memory over time; FORETELL_SOAK_SECONDS sets another length.
 """
 
+import collections
 import json
 import os
 import random
@@ -16,7 +17,9 @@ from live import Live, serving
 
 SECONDS = float(os.environ.get("FORETELL_SOAK_SECONDS", "1800"))
 WORKERS = 8
-GROWTH = 1.10  # of resident memory after a tenth of the time
+WARM_UP = 0.1  # of the time: threads, their heaps and the caches of grammars and templates come to be
+GROWTH = 1.05  # of resident memory after the warm-up
+LINES = 30  # of the log
 
 
 def resident() -> int:
@@ -59,37 +62,56 @@ def oversized(live: Live, draw: random.Random) -> None:
     assert live.ask("/v1/completions", {"prompt": "x" * 300_000})[0] == 413
 
 
+class Log:
+    """Memory and what was asked for so far, a line at a time."""
+
+    def __init__(self, live: Live, asked: collections.Counter[str]) -> None:
+        self.live, self.asked, self.start = live, asked, time.monotonic()
+        self.seen: list[int] = []
+
+    def read(self) -> None:
+        """Take and print a line."""
+        self.seen.append(resident())
+        worker = self.live.service.worker
+        minutes, kinds = (time.monotonic() - self.start) / 60, ", ".join(f"{n} {k}" for k, n in self.asked.items())
+        print(f"{minutes:6.2f} min  {self.seen[-1] / 2**20:7.1f} MiB resident  {worker.counts.generated_tokens:9,} "
+              f"tokens  {worker.running} running, {worker.waiting} waiting  requests: {kinds}", flush=True)  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="resident memory is read from /proc")
 def test_hours_leave_no_trace() -> None:
     with serving(body_bytes=100_000, most_queued=16, most_running=8) as live:
-        end, failures = time.monotonic() + SECONDS, list[BaseException]()
+        end, failures, asked = time.monotonic() + SECONDS, list[BaseException](), collections.Counter[str]()
 
         def work(number: int) -> None:
             draw = random.Random(number)
             while time.monotonic() < end and not failures:
+                (kind,) = draw.choices([answered, cancelled, malformed, oversized], [6, 3, 2, 1])
                 try:
-                    draw.choices([answered, cancelled, malformed, oversized], [6, 3, 2, 1])[0](live, draw)
+                    kind(live, draw)
                 except BaseException as error:
                     failures.append(error)
+                asked[kind.__name__] += 1
 
         threads = [threading.Thread(target=work, args=(number,)) for number in range(WORKERS)]
         for thread in threads:
             thread.start()
-        time.sleep(SECONDS / 10)
-        settled, seen = resident(), []
+        log = Log(live, asked)
+        print()
+        time.sleep(SECONDS * WARM_UP)
         while time.monotonic() < end and not failures:
-            time.sleep(min(5.0, SECONDS / 20))
+            log.read()
             live.log.clear()
-            seen.append(resident())
+            time.sleep(SECONDS * (1 - WARM_UP) / LINES)
         for thread in threads:
             thread.join()
         assert not failures, failures[0]
         live.wait_until_idle()
+        log.read()
         pool, counts = live.service.worker.engine.pool, live.service.worker.counts
-        print(f"resident {settled / 2**20:.0f} MiB, at most {max(seen) / 2**20:.0f} MiB, {counts}")
-        assert max(seen) < GROWTH * settled and counts.failures == 0 and pool.available == pool.count
-        assert (
-            live.ask("/v1/chat/completions", {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1})[0]
-            == 200
-        )
+        print(f"from {log.seen[0] / 2**20:.1f} MiB after the warm-up to {max(log.seen) / 2**20:.1f} MiB at most, "
+              f"{max(log.seen) / log.seen[0] - 1:+.1%}; {counts}")  # fmt: skip
+        assert max(log.seen) < GROWTH * log.seen[0] and counts.failures == 0 and pool.available == pool.count
+        last = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1}
+        assert live.ask("/v1/chat/completions", last)[0] == 200

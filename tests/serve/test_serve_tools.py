@@ -1,9 +1,12 @@
 import json
 
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from live import small_model
 
+from foretell.infer.grammar import GrammarFactory
 from foretell.serve.tools import CallReader, call_grammar, knows_tools
 
 CALL = '<tool_call>\n{"name": "f", "arguments": {"x": "</b>"}}\n</tool_call>'
@@ -56,3 +59,49 @@ def test_a_grammar_names_the_functions_and_their_arguments() -> None:
     tools = [{"function": {"name": "f", "parameters": {"type": "object"}}}]
     assert '"const": "f"' in call_grammar(tools, True, True) and ")*" in call_grammar(tools, True, True)
     assert ")*" not in call_grammar(tools, True, False) and '"parameters"' in call_grammar(tools, False, True)
+
+
+class Leaf(pydantic.BaseModel):
+    size: int
+
+
+class Tree(pydantic.BaseModel):
+    leaf: Leaf
+    left: "Tree | None"
+
+
+class Other:
+    class Leaf(pydantic.BaseModel):
+        size: bool
+
+    class Tree(pydantic.BaseModel):
+        leaf: "Other.Leaf"
+
+
+def test_nested_and_recursive_parameters_keep_their_own_definitions() -> None:
+    """Two tools whose definitions have one name, as the official client makes them of pydantic models."""
+    openai = pytest.importorskip("openai", reason="the official client is not installed")
+    pytest.importorskip("llguidance", reason="llguidance is not installed")
+    Other.Tree.model_rebuild()
+    tools = [openai.pydantic_function_tool(model, name=name) for model, name in ((Tree, "grow"), (Other.Tree, "cut"))]
+    assert "$defs" in tools[0]["function"]["parameters"] and "$defs" in tools[1]["function"]["parameters"]
+    tokenizer = small_model.tokenizer()
+    factory = GrammarFactory(tokenizer, small_model.VOCABULARY, (0,))
+
+    def accepts(name: str, arguments: str, tags: bool) -> bool:
+        grammar = factory.of_lark(call_grammar(tools, tags, False))
+        key = "arguments" if tags else "parameters"
+        text = f'{{"name": "{name}", "{key}": {arguments}}}'
+        for token in tokenizer.encode(f"<tool_call>\n{text}\n</tool_call>" if tags else text):
+            if not grammar.allowed()[token]:
+                return False
+            grammar.accept(token)
+        return bool(grammar.allowed()[0])
+
+    small, deep = '{"leaf": {"size": 3}, "left": null}', '{"leaf": {"size": 1}, "left": '
+    for tags in (True, False):
+        assert accepts("grow", small, tags) and accepts("grow", deep + deep + small + "}}", tags)
+        assert accepts("cut", '{"leaf": {"size": true}}', tags)
+        for name, wrong in (("grow", '{"leaf": {"size": true}, "left": null}'), ("cut", '{"leaf": {"size": 3}}'),
+                            ("grow", deep + '{"leaf": 3}}'), ("cut", small)):  # fmt: skip
+            assert not accepts(name, wrong, tags)

@@ -34,6 +34,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
     options = ServeOptions(
         host=arguments.host, port=_port(arguments.port), keys=_keys(arguments.api_key),
+        allowed_hosts=_names(arguments.allowed_host),
         most_queued=_at_least("--max-queue", arguments.max_queue, 0),
         most_running=_at_least("--max-batch", arguments.max_batch, 1),
         body_bytes=size("--max-body", arguments.max_body),
@@ -92,6 +93,16 @@ def _keys(given: list[str]) -> tuple[str, ...]:
     """Keys of the options and of the environment, which is not seen in a list of processes."""
     keys = [*given, *os.environ.get("FORETELL_API_KEYS", "").split(",")]
     return tuple(key.strip() for key in keys if key.strip())
+
+
+def _names(given: list[str]) -> tuple[str, ...]:
+    """Names of hosts, as browsers send them but for the port."""
+    wrong = next((name for name in given if not re.fullmatch(r"[\w.-]+", name)), None)
+    if wrong is not None:
+        raise UserError(
+            f"--allowed-host is {wrong!r}; a name without scheme and port, as chat.example.org, is accepted."
+        )
+    return tuple(given)
 
 
 def _port(value: int) -> int:

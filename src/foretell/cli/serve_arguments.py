@@ -31,6 +31,9 @@ def add_serve(verbs: Any, model_help: str) -> None:
     serve.add_argument("--port", type=int, default=8000, help="0 for any that is free (default 8000)")
     serve.add_argument("--api-key", action="append", default=[], metavar="KEY",
                        help="to be sent with requests; repeatable (or FORETELL_API_KEYS, with commas)")  # fmt: skip
+    serve.add_argument("--allowed-host", action="append", default=[], metavar="NAME",
+                       help="a name by which a server without keys may be asked, beside localhost, addresses and this "
+                       "machine's own; repeatable")  # fmt: skip
     serve.add_argument("--max-context", type=int, metavar="TOKENS", help="of prompt and answer (default: the model's)")
     serve.add_argument("--cache-memory", default="1GiB", metavar="SIZE", help="for keys and values (default 1GiB)")
     serve.add_argument("--max-batch", type=int, default=32, metavar="N", help="answers at once (default 32)")

@@ -10,8 +10,13 @@ first letters of one). Templates can trim, split and test the strings as ever. A
 special tokens are whole; the text is cut at them, guards are taken out, and what lies between is encoded as text that
 yields no special token. A rendering without guards goes through the backend in one piece, as in transformers.
 
+**Images.** A part ``{"type": "image"}`` or ``{"type": "image_url"}`` of a message is one image token where it stands;
+:meth:`EncodedChat.expand` puts the image's whole run of tokens in its place. In what a message's text holds, the
+token's name is text like any other.
+
 **Loss masks.** ``{% generation %}`` puts a pair of marks around what the assistant says. Where a template has none, the
-spans follow from rendering the conversation up to each answer and after it.
+spans follow from rendering the conversation up to each answer and after it; one that begins it begins after the
+generation prompt.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from foretell.core.errors import UserError
+from foretell.data.images import ImageTokens
 from foretell.data.tokenizer import Tokenizer
 
 Message = Mapping[str, Any]
@@ -38,11 +44,12 @@ PRIVATE_USE = range(0xE000, 0xF8FF)
 
 
 class Marks(NamedTuple):
-    """Characters that occur in no input of a rendering: the guard, and the two ends of what the assistant says."""
+    """Characters that occur in no input of a rendering: the guard, both ends of what the assistant says, an image."""
 
     guard: str
     start: str
     end: str
+    image: str
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,16 @@ class EncodedChat:
     ids: list[int]
     assistant: list[bool]
 
+    def expand(self, tokens: ImageTokens, grids: Sequence[tuple[int, int]]) -> EncodedChat:
+        """The same with the whole run of each image, of ``grids`` rows and columns of patches.
+
+        Raises:
+            UserError: where the messages have not as many images.
+        """
+        runs = tokens.runs(self.ids, grids)
+        assistant = [mark for run, mark in zip(runs, self.assistant, strict=True) for _ in run]
+        return EncodedChat([token for run in runs for token in run], assistant)
+
 
 class _Generation(Extension):
     """``{% generation %}...{% endgeneration %}``: its content between the environment's marks."""
@@ -67,7 +84,7 @@ class _Generation(Extension):
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         marks: Marks = self.environment.marks  # type: ignore[attr-defined]
-        first, last = (nodes.Output([nodes.TemplateData(mark)], lineno=line) for mark in marks[1:])
+        first, last = (nodes.Output([nodes.TemplateData(mark)], lineno=line) for mark in (marks.start, marks.end))
         return [first, *body, last]
 
 
@@ -113,8 +130,11 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def checked_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages with a role each and contents as one string; lists of text parts are joined.
+IMAGE_PARTS = ("image", "image_url")
+
+
+def checked_messages(messages: Sequence[Message], image: str | None = None) -> list[dict[str, Any]]:
+    """Messages with a role each and contents as one string; lists of parts are joined, with ``image`` for images.
 
     Raises:
         UserError: naming the message and what is wrong with it.
@@ -128,11 +148,7 @@ def checked_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
             raise UserError(f"{where} has no role; a mapping with 'role' and 'content' is expected.")
         content = message.get("content")
         if isinstance(content, list | tuple):
-            for part in content:
-                kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-                if kind != "text" or not isinstance(part.get("text"), str):
-                    raise UserError(f"{where}.content has a part of type {kind!r}; this model reads 'text' parts.")
-            content = "".join(part["text"] for part in content)
+            content = "".join(_part_text(part, f"{where}.content", image) for part in content)
         elif content is not None and not isinstance(content, str):
             raise UserError(f"{where}.content is {content!r}; a string or a list of text parts is expected.")
         # Answers that only call tools have no content, or a null one; templates test for both.
@@ -140,17 +156,31 @@ def checked_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return found
 
 
+def _part_text(part: Any, where: str, image: str | None) -> str:
+    """What stands for a part of a message in its text."""
+    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
+    if kind == "text" and isinstance(part.get("text"), str):
+        return str(part["text"])
+    if kind in IMAGE_PARTS and image is not None:
+        return image
+    accepted = "'text' parts" if image is None else "'text', 'image' and 'image_url' parts"
+    raise UserError(f"{where} has a part of type {kind!r}; this model reads {accepted}.")
+
+
 class ChatTemplate:
     """A chat template and the tokenizer whose special tokens it writes."""
 
-    def __init__(self, source: str, tokenizer: Tokenizer) -> None:
-        """Compile it.
+    def __init__(self, source: str, tokenizer: Tokenizer, image_token: str | None = None) -> None:
+        """Compile it; ``image_token`` is the special token of a model that reads images.
 
         Raises:
-            UserError: where it is not valid Jinja.
+            UserError: where it is not valid Jinja, or the tokenizer has no such token.
         """
         self.source = source
         self.tokenizer = tokenizer
+        self.image_token = image_token
+        if image_token is not None:
+            tokenizer.special_token_id(image_token)
         _compiled(source, self._marks([]))
 
     def render(
@@ -212,16 +242,17 @@ class ChatTemplate:
         taken = {letter for text in (self.source, *_strings(given)) for letter in text}
         free = (chr(code) for code in PRIVATE_USE if chr(code) not in taken)
         try:
-            return Marks(next(free), next(free), next(free))
+            return Marks(next(free), next(free), next(free), next(free))
         except StopIteration as error:
-            raise UserError("The messages use up all private-use characters; the renderer needs three.") from error
+            raise UserError("The messages use up all private-use characters; the renderer needs four.") from error
 
     def _marked(
         self, messages: Sequence[Message], prompt: bool, tools: Any, variables: Mapping[str, Any]
     ) -> tuple[str, Marks]:
         """The rendering with its guards and marks in it."""
-        given = {"messages": checked_messages(messages), "tools": tools, "documents": None, **variables}
+        given = {"messages": messages, "tools": tools, "documents": None, **variables}
         marks = self._marks(given)
+        given["messages"] = checked_messages(messages, marks.image if self.image_token else None)
         template = _compiled(self.source, marks)
         guarded = {key: self._guarded(value, marks.guard) for key, value in given.items()}
         try:
@@ -230,7 +261,7 @@ class ChatTemplate:
             raise UserError(f"The chat template refuses these messages: {error}") from error
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             raise UserError(f"The chat template cannot render these messages ({error}).") from error
-        return raw, marks
+        return raw.replace(marks.image, self.image_token or ""), marks
 
     @cached_property
     def _special(self) -> re.Pattern[str]:
@@ -298,8 +329,8 @@ class ChatTemplate:
         for number, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            before = rendered(number, True) if number else ""
             after = rendered(number + 1, False)
+            before = rendered(number, True) if number else self._opening(after, tools, variables)
             if not (text.startswith(before) and text.startswith(after) and len(before) <= len(after)):
                 raise UserError(
                     f"The chat template writes messages[{number}] in another way once others follow, so the "
@@ -307,6 +338,19 @@ class ChatTemplate:
                 )
             spans.append((len(before), len(self._without_separator(after))))
         return spans
+
+    def _opening(self, first: str, tools: Any, variables: Mapping[str, Any]) -> str:
+        """What stands before the content in ``first``, one answer alone; templates render nothing shorter."""
+        question = [{"role": "user", "content": "x"}]
+        asked, prompted = (self.render(question, add_generation_prompt=prompt, tools=tools, **variables)
+                           for prompt in (False, True))  # fmt: skip
+        opening = prompted[len(asked) :] if prompted.startswith(asked) else ""
+        if not opening or first.count(opening) != 1:
+            raise UserError(
+                "messages[0] is the assistant's, and the chat template does not tell where its answer begins; begin "
+                "with another role, or put {% generation %} and {% endgeneration %} around it."
+            )
+        return first[: first.index(opening) + len(opening)]
 
     def _without_separator(self, text: str) -> str:
         """Without the spaces after a last special token: they are the template's, after the turn."""
@@ -320,7 +364,7 @@ def _spans(raw: str, marks: Marks) -> tuple[str, list[tuple[int, int]]]:
     text = ""
     places: list[int] = []
     for part in re.split(f"({marks.start}|{marks.end})", raw):
-        if part in marks[1:]:
+        if part in (marks.start, marks.end):
             places.append(len(text))
         else:
             text += part

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -303,10 +304,12 @@ class Tokenizer:
         return pieces
 
 
-def train_tokenizer(corpus_folder: Path, config: TokenizerConfig, folder: Path) -> Tokenizer:
+def train_tokenizer(
+    corpus_folder: Path, config: TokenizerConfig, folder: Path, others: Iterable[str] = ()
+) -> Tokenizer:
     """Train a tokenizer on the training split of a frozen corpus, or load ``config.file``, and save it.
 
-    At most 10 MB are used: the first training documents, whose order is already a random one.
+    At most 10 MB are used: the first training documents, whose order is already a random one, and all of ``others``.
 
     Raises:
         UserError: where the corpus or the file is broken, or the corpus is too small for ``vocab_size``.
@@ -315,7 +318,8 @@ def train_tokenizer(corpus_folder: Path, config: TokenizerConfig, folder: Path) 
         tokenizer = Tokenizer.from_file(config.file)
     else:
         with meter("reading text for the tokenizer (bytes)", TRAINING_BYTES) as shown:
-            tokenizer = Tokenizer.train(_training_texts(corpus_folder, shown.advance), config.vocab_size)
+            texts = chain(_training_texts(corpus_folder, shown.advance), others)
+            tokenizer = Tokenizer.train(texts, config.vocab_size)
     tokenizer.save(folder)
     return tokenizer
 

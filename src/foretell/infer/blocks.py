@@ -1,6 +1,7 @@
 """Memory of the cache in blocks of positions, and the prefixes whose keys and values are still in it.
 
-A block's content depends on its tokens, all before them, and the adapter; a chain of hashes over these is its name.
+A block's content depends on its tokens, all before them, and the adapter; a chain of hashes over these is its name. A
+token in a patch's place counts as the patch: :meth:`foretell.infer.images.PlacedImages.named`.
 Named blocks that nobody uses stay until their memory is needed, the longest unused first.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from foretell.core.errors import UserError
 from foretell.model.config import ModelConfig
@@ -19,13 +21,12 @@ from foretell.model.config import ModelConfig
 BLOCK = 16  # positions
 
 
-def block_names(ids: Sequence[int], adapter: str | None) -> list[bytes]:
+def block_names(ids: NDArray[np.int64], adapter: str | None) -> list[bytes]:
     """Names of the whole blocks of ``ids``."""
     name = b"" if adapter is None else adapter.encode()
     names = []
-    tokens = np.asarray(ids, dtype=np.int64)
-    for start in range(0, len(tokens) - BLOCK + 1, BLOCK):
-        name = hashlib.blake2b(name + tokens[start : start + BLOCK].tobytes(), digest_size=16).digest()
+    for start in range(0, len(ids) - BLOCK + 1, BLOCK):
+        name = hashlib.blake2b(name + ids[start : start + BLOCK].tobytes(), digest_size=16).digest()
         names.append(name)
     return names
 
@@ -33,9 +34,14 @@ def block_names(ids: Sequence[int], adapter: str | None) -> list[bytes]:
 class BlockPool:
     """A fixed number of blocks, each with a count of its users.
 
+    The system gives pages to a block when it is first written: a cache takes what it has held so far, not its limit.
+
     Attributes:
         keys: float32 [layers, blocks, J, E, BLOCK], J key/value heads of dimension E.
         values: float32 [layers, blocks, J, BLOCK, E rounded up to ``lanes``].
+
+    Raises:
+        UserError: where ``memory`` is less than two blocks take, or more than the system gives.
     """
 
     def __init__(self, config: ModelConfig, memory: int, lanes: int = 1) -> None:
@@ -47,9 +53,16 @@ class BlockPool:
                 f"The cache's memory is {memory:,} bytes; at least {2 * self.block_bytes:,} are needed, two blocks of "
                 f"{BLOCK} positions."
             )
-        # zeros, for a stale position is multiplied by a share of zero and must be finite; mapped when first written
-        self.keys = torch.zeros(config.depth, self.count, config.kv_heads, config.head_dim, BLOCK)
-        self.values = torch.zeros(config.depth, self.count, config.kv_heads, BLOCK, padded)
+        try:
+            # not zeros, which PyTorch would write, all pages of it, at once
+            self.keys = torch.empty(config.depth, self.count, config.kv_heads, config.head_dim, BLOCK)
+            self.values = torch.empty(config.depth, self.count, config.kv_heads, BLOCK, padded)
+        except RuntimeError as error:
+            raise UserError(f"The cache's memory is {memory:,} bytes, which the system does not give.") from error
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all users and names; the memory stays where it is."""
         self._users = [0] * self.count
         self._free = list(range(self.count - 1, -1, -1))
         self._unused: OrderedDict[int, None] = OrderedDict()  # named and without users, the longest unused first
@@ -71,6 +84,8 @@ class BlockPool:
         else:
             return None
         self._users[block] = 1
+        # values of positions that are not there yet are multiplied by shares of zero, and must be finite for that
+        self.values[:, block] = 0
         return block
 
     def find(self, names: Sequence[bytes]) -> list[int]:

@@ -18,15 +18,18 @@ from foretell.core.errors import UserError
 from foretell.core.progress import say
 from foretell.data.tokenizer import Tokenizer
 from foretell.infer.blocks import BLOCK, BlockPool
+from foretell.infer.images import IMAGE_MEMORY, ImageEncoder, PlacedImages
 from foretell.infer.native.library import Kernels, KernelsUnavailableError, kernels
 from foretell.infer.packed import PackedLinear, pack_decoder, packed_place
+from foretell.infer.packed_vision import pack_vision
 from foretell.infer.paged import PagedCache, Span
 from foretell.infer.requests import Completion, Finish, Request, TokenLogprob, Update, completed
 from foretell.infer.schedule import Running, Scheduler
 from foretell.infer.text import TextStream
 from foretell.model.adapters import AdapterSet
+from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder
-from foretell.model.quantised import QuantisedLinear
+from foretell.model.quantised import QuantisedLinear, dequantised
 
 CACHE_MEMORY = 2**30  # bytes
 LOGIT_ROWS = 64  # of prompts whose log-probabilities are asked for, at a time
@@ -43,6 +46,7 @@ class EngineOptions:
         bits: 4 or 8 to round float weights to; ``None`` to keep them.
         threads: all cores when ``None``.
         native: whether to use the compiled kernels where they can be built.
+        image_memory: bytes of the features of images that are kept for the next request with them.
     """
 
     memory: int = CACHE_MEMORY
@@ -52,6 +56,7 @@ class EngineOptions:
     bits: int | None = None
     threads: int | None = None
     native: bool = True
+    image_memory: int = IMAGE_MEMORY
 
 
 class Engine:
@@ -76,6 +81,8 @@ class Engine:
             torch.set_num_threads(
                 1
             )  # what is left to PyTorch is small, and its threads would wait against the kernels'
+            if decoder.vision is not None:
+                pack_vision(decoder.vision, self.kernels)
             self.head = pack_decoder(decoder, self.kernels, options.bits)
             self.adapters = AdapterSet(
                 decoder,
@@ -85,13 +92,19 @@ class Engine:
         else:
             self.head = _plain(decoder)
             self.adapters = AdapterSet(decoder)
+        tower, like = decoder.vision, decoder.embedding.weight
+        self.encoder = None if tower is None else ImageEncoder(tower, like, options.image_memory)
+        self._drawn = _drawn(self.config)
         self._numbers = itertools.count()
+        self.pool = BlockPool(self.config, options.memory, self.kernels.lanes if self.kernels else 1)
         self.reset()
 
     def reset(self) -> None:
-        """Forget all requests and what is in the cache."""
+        """Forget all requests and what is in the cache, whose memory is used again."""
         options = self.options
-        self.pool = BlockPool(self.config, options.memory, self.kernels.lanes if self.kernels else 1)
+        self.pool.clear()
+        if self.encoder is not None:
+            self.encoder.clear()
         self.scheduler = Scheduler(self.pool, most=options.most, chunk=options.chunk, long_chunk=options.long_chunk)
         self._requests: dict[int, Running] = {}
 
@@ -117,7 +130,7 @@ class Engine:
             UserError: as :meth:`Request.check`, for an adapter that is not there, and where the answer would not fit
                 into the whole cache.
         """
-        request.check(self.config.vocab_size, self.config.context)
+        request.check(self.config)
         if request.adapter is not None and request.adapter not in self.adapters.names:
             known = ", ".join(self.adapters.names) or "none is loaded"
             raise UserError(f"There is no adapter {request.adapter!r}; there are: {known}.")
@@ -139,7 +152,9 @@ class Engine:
         """
         self.check(request)
         number = next(self._numbers)
-        sequence = Running(number, request, TextStream(self.tokenizer, request.stops))
+        vision = self.config.vision
+        images = PlacedImages(request.ids, request.images, vision) if request.images and vision else None
+        sequence = Running(number, request, TextStream(self.tokenizer, request.stops), images)
         self._requests[number] = sequence
         self.scheduler.waiting.append(sequence)
         return number
@@ -156,11 +171,11 @@ class Engine:
         batch = self.scheduler.next_batch()
         if not batch:
             return updates
-        ids = [token for s, span in batch for token in s.ids[span.position : span.position + span.count]]
         adapters = [self._adapter_of(s) for s, span in batch for _ in range(span.count)]
         cache = PagedCache(self.pool, [span for _, span in batch], self.kernels, adapted=max(adapters) >= 0)
+        embedded = self._embed(batch)
         with self.adapters.select(torch.tensor(adapters)):
-            hidden = self.decoder.hidden(torch.tensor([ids]), cache)[0]
+            hidden = self.decoder.states(embedded, cache)[0]
         ends = list(itertools.accumulate(span.count for _, span in batch))
         for (sequence, span), end in zip(batch, ends, strict=True):
             self.scheduler.advance(sequence, span.count)
@@ -171,6 +186,16 @@ class Engine:
             logits = self.head(hidden[[row for _, row in whole]])
             updates += [(s.number, self._grow(s, row)) for (s, _), row in zip(whole, logits, strict=True)]
         return updates
+
+    def _embed(self, batch: list[tuple[Running, Span]]) -> Tensor:
+        """[1, T, D] of the tokens and patches of a batch."""
+        ids = [token for s, span in batch for token in s.ids[span.position : span.position + span.count]]
+        x = self.decoder.embed(torch.tensor([ids]))
+        if self.encoder is not None:
+            for (sequence, span), rows in zip(batch, x[0].split([span.count for _, span in batch]), strict=True):
+                if sequence.images is not None:
+                    sequence.images.fill(rows, span.position, self.encoder)
+        return x
 
     def _adapter_of(self, sequence: Running) -> int:
         name = sequence.request.adapter
@@ -190,7 +215,7 @@ class Engine:
         request = sequence.request
         if request.max_tokens == 0:
             return self._end(sequence, "length")
-        allowed = request.grammar.allowed() if request.grammar else None
+        allowed = request.grammar.allowed() if request.grammar else self._drawn
         if request.grammar and request.grammar.failed:
             return self._end(sequence, "error")
         token = sequence.sampler.choose(logits, allowed)
@@ -252,6 +277,13 @@ class Engine:
             self.cancel(number)
 
 
+def _drawn(config: ModelConfig) -> Tensor | None:
+    """[V], which tokens an answer may have: no image token, for there would be no image to it; ``None`` for all."""
+    if config.vision is None:
+        return None
+    return torch.arange(config.vocab_size) != config.vision.image_token
+
+
 def _ended(sequence: Running) -> Finish | None:
     """Why a sequence ends before its next token, if it does."""
     if sequence.cancelled:
@@ -295,9 +327,5 @@ def _plain(decoder: Decoder) -> nn.Module:
     for module in list(decoder.modules()):
         for name, child in list(module.named_children()):
             if isinstance(child, QuantisedLinear):
-                layer = nn.Linear(child.in_features, child.out_features, child.bias is not None)
-                layer.weight = nn.Parameter(child.matrix.dequantised(), requires_grad=False)
-                if child.bias is not None:
-                    layer.bias = nn.Parameter(child.bias, requires_grad=False)
-                setattr(module, name, layer)
+                setattr(module, name, dequantised(child))
     return _Head(decoder)

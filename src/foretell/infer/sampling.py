@@ -15,6 +15,7 @@ from foretell.core.errors import UserError
 
 SORTED = 256  # of the likeliest tokens are sorted first; more where the nucleus needs them
 LARGEST_SEED = 2**63
+LEAST_DIVISOR = 1e-30  # of logits in float32; by less they would become infinite, or a zero be divided by zero
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Sampling:
         min_p: [0, 1], tokens of at least this share of the likeliest one's probability (Nguyen et al. 2024).
         presence_penalty, frequency_penalty: -2 to 2, subtracted from the logits of tokens generated so far, once or for
             each time.
-        repetition_penalty: above 0; logits of tokens in prompt or text are divided by it, or multiplied below zero
+        repetition_penalty: (0, 2]; logits of tokens in prompt or text are divided by it, or multiplied below zero
             (Keskar et al. 2019, section 4.1).
         logit_bias: added to logits, -100 to 100.
         seed: equal seeds give equal tokens; drawn anew where ``None``.
@@ -53,7 +54,7 @@ class Sampling:
         above_zero = ("top_p", "repetition_penalty")
         ranges = {
             "temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "min_p": (0.0, 1.0), "presence_penalty": (-2.0, 2.0),
-            "frequency_penalty": (-2.0, 2.0), "top_k": (0.0, math.inf), "repetition_penalty": (0.0, math.inf),
+            "frequency_penalty": (-2.0, 2.0), "top_k": (0.0, math.inf), "repetition_penalty": (0.0, 2.0),
         }  # fmt: skip
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
@@ -89,6 +90,9 @@ class Sampler:
     def __init__(self, sampling: Sampling, prompt: list[int]) -> None:
         self.sampling = sampling
         self.generated: Counter[int] = Counter()
+        # as tensors, for a bias may name every token
+        self._biased = torch.tensor(list(sampling.logit_bias), dtype=torch.long)
+        self._bias = torch.tensor(list(sampling.logit_bias.values()), dtype=torch.float32)
         self._prompt = set(prompt) if sampling.repetition_penalty != 1.0 else set()
         # Python's generator takes a seed and its negative for the same
         self._random = random.Random(None if sampling.seed is None else sampling.seed % 2**64)
@@ -110,19 +114,21 @@ class Sampler:
         seen = sorted(self._prompt | self.generated.keys()) if sampling.repetition_penalty != 1.0 else []
         if seen:
             index = torch.tensor(seen)
-            values, penalty = logits[index], sampling.repetition_penalty
+            values, penalty = logits[index], max(sampling.repetition_penalty, LEAST_DIVISOR)
             logits[index] = torch.where(values > 0, values / penalty, values * penalty)
         if self.generated and (sampling.presence_penalty or sampling.frequency_penalty):
             index = torch.tensor(list(self.generated))
             counts = torch.tensor(list(self.generated.values()), dtype=logits.dtype)
             logits[index] -= sampling.presence_penalty + sampling.frequency_penalty * counts
         if sampling.logit_bias:
-            logits[torch.tensor(list(sampling.logit_bias))] += torch.tensor(list(sampling.logit_bias.values()))
+            logits[self._biased] += self._bias
         return logits
 
     def _draw(self, logits: Tensor) -> int:
         sampling = self.sampling
-        scaled = (logits - logits.max()) / sampling.temperature  # the largest is zero at any temperature
+        scaled = (logits - logits.max()) / max(
+            sampling.temperature, LEAST_DIVISOR
+        )  # the largest is zero at any temperature
         drawn = self._random.random()
         if not sampling.top_k and sampling.top_p == 1.0 and not sampling.min_p:
             return _inverse(torch.softmax(scaled.double(), dim=0), drawn)

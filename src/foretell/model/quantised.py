@@ -153,3 +153,12 @@ class QuantisedLinear(nn.Module):
         """[..., K] to [..., N]."""
         y: Tensor = _Product.apply(x, self.matrix)
         return y if self.bias is None else y + self.bias
+
+
+def dequantised(layer: QuantisedLinear) -> nn.Linear:
+    """The same layer over float32 weights, frozen."""
+    plain = nn.Linear(layer.in_features, layer.out_features, bias=layer.bias is not None, device="meta")
+    plain.weight = nn.Parameter(layer.matrix.dequantised(), requires_grad=False)
+    if layer.bias is not None:
+        plain.bias = nn.Parameter(layer.bias, requires_grad=False)
+    return plain

@@ -6,6 +6,7 @@ Unknown fields that would change an answer elsewhere are refused by name, and so
 from __future__ import annotations
 
 import difflib
+import itertools
 import json
 import re
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -18,6 +19,8 @@ from foretell.serve.errors import APIError, bad_request
 MOST_STOPS = 4
 MOST_CHOICES = 128
 SHOWN = 80  # characters of a wrong value in a message
+LONGEST_NAME = 40  # characters of an unknown field that may be a misspelt one
+MOST_LOOKED_AT = 50  # unknown fields that are compared with the known ones
 EXPECTED = {
     "string_type": "a string", "int_type": "a whole number", "float_type": "a number", "bool_type": "true or false",
     "list_type": "a list", "dict_type": "an object", "model_type": "an object", "model_attributes_type": "an object",
@@ -36,6 +39,8 @@ REFUSED = frozenset((
 LARGEST = 2**63
 Whole = Annotated[int, Field(ge=-LARGEST, lt=LARGEST)]
 Position = Annotated[int, Field(ge=0, lt=LARGEST)]
+FIRST_FAULT = Field(fail_fast=True)  # of a list; the faults of all its members would take a hundred times the body
+Objects = Annotated[list[dict[str, Any]], FIRST_FAULT]
 B = TypeVar("B", bound="Body")
 
 
@@ -94,6 +99,13 @@ class Generation(Body):
         """Texts that end the answer."""
         return self.stop or ()
 
+    @field_validator("logit_bias", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        if isinstance(value, dict) and any(type(one) not in (int, float) for one in value.values()):
+            raise ValueError("a number for each token id is expected")  # here, for a dictionary lists all its faults
+        return value
+
     @field_validator("max_tokens", "max_completion_tokens", check_fields=False)
     @classmethod
     def _not_negative(cls, value: int | None) -> int | None:
@@ -110,15 +122,15 @@ class ChatBody(Generation):
 
     least_tokens: ClassVar[int] = 1
 
-    messages: list[dict[str, Any]]
+    messages: Objects
     max_completion_tokens: Whole | None = None
     logprobs: bool | None = None
     top_logprobs: Whole | None = None
     response_format: dict[str, Any] | None = None
-    tools: list[dict[str, Any]] | None = None
+    tools: Objects | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
-    modalities: list[str] | None = None
+    modalities: Annotated[list[str], FIRST_FAULT] | None = None
     metadata: Any = None
     store: Any = None
 
@@ -168,8 +180,8 @@ class TokenizeBody(Body):
 
     model: str | None = None
     prompt: str | None = None
-    messages: list[dict[str, Any]] | None = None
-    tools: list[dict[str, Any]] | None = None
+    messages: Objects | None = None
+    tools: Objects | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
     return_token_strs: bool | None = None
@@ -180,7 +192,7 @@ class DetokenizeBody(Body):
     """``/detokenize``."""
 
     model: str | None = None
-    tokens: list[Position]
+    tokens: Annotated[list[Position], FIRST_FAULT]
 
 
 class NewConversation(Body):
@@ -234,15 +246,14 @@ def parse(model: type[B], data: bytes) -> B:
 
 
 def _check_unknown(body: Body, prefix: str) -> None:
-    known = type(body).model_fields
-    for name, value in (body.__pydantic_extra__ or {}).items():
-        if value is None:
-            continue
-        if name in body.refused:
-            raise bad_request(f"{prefix}{name} is not supported here; leave it out.", prefix + name, "unsupported")
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
-        if near:
-            raise bad_request(f"{prefix}{name[:SHOWN]} is not known; did you mean {near[0]}?", prefix + name[:SHOWN])
+    known, given = type(body).model_fields, body.__pydantic_extra__ or {}
+    unknown = [name for name, value in given.items() if value is not None]
+    refused = next((name for name in unknown if name in body.refused), None)
+    if refused is not None:
+        raise bad_request(f"{prefix}{refused} is not supported here; leave it out.", prefix + refused, "unsupported")
+    for name in unknown[:MOST_LOOKED_AT]:
+        if len(name) <= LONGEST_NAME and (near := difflib.get_close_matches(name, known, n=1, cutoff=0.85)):
+            raise bad_request(f"{prefix}{name} is not known; did you mean {near[0]}?", prefix + name)
     for name in known:
         if isinstance(inner := getattr(body, name), Body):
             _check_unknown(inner, f"{prefix}{name}.")
@@ -264,8 +275,12 @@ def _path(location: tuple[int | str, ...]) -> str:
 
 
 def _shown(value: Any) -> str:
+    """The beginning of a value as JSON."""
+    if isinstance(value, str):
+        value = value[:SHOWN]
     try:
-        text = json.dumps(value, ensure_ascii=False)
+        pieces = json.JSONEncoder(ensure_ascii=False).iterencode(value)
+        text = "".join(itertools.islice(pieces, SHOWN))
     except (TypeError, ValueError, RecursionError):
         text = type(value).__name__
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."

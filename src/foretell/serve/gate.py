@@ -16,12 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from foretell.core.progress import say
 from foretell.serve.errors import APIError, server_failed
+from foretell.serve.hosts import is_known, own_names
 from foretell.serve.metrics import Metrics
 from foretell.serve.options import ServeOptions
 
 OPEN_PATHS = ("/", "/health", "/ready")
 OPEN_FOLDER = "/static/"
-LOCAL_NAMES = ("localhost", "127.0.0.1", "[::1]")
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -40,8 +40,9 @@ class Gate:
     """
 
     def __init__(self, app: ASGIApp, options: ServeOptions, metrics: Metrics, write: Callable[[str], None]) -> None:
-        self._app, self._options, self._metrics, self._write = app, options, metrics, write
+        self._app, self._metrics, self._write = app, metrics, write
         self._keys = [key.encode() for key in options.keys]
+        self._names = own_names((options.host, *options.allowed_hosts))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer it here."""
@@ -78,11 +79,9 @@ class Gate:
 
     def _check(self, path: str, headers: Mapping[str, str]) -> None:
         host = headers.get("host", "")
-        unguarded = self._options.loopback and not self._keys
-        if unguarded and host.rpartition(":")[0] not in LOCAL_NAMES and host not in LOCAL_NAMES:
-            # a page elsewhere whose name was made to point at this machine
-            raise APIError(400, f"The host is {host[:80]!r}; a server of this machine alone answers to localhost.",
-                           code="wrong_host")  # fmt: skip
+        if not self._keys and not is_known(host, self._names):
+            raise APIError(400, f"The host is {host[:80]!r}; a server without keys answers to localhost, IP addresses "
+                           "and names given as --allowed-host.", code="wrong_host")  # fmt: skip
         if not self._keys or path in OPEN_PATHS or path.startswith(OPEN_FOLDER):
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")

@@ -16,6 +16,7 @@ from foretell.serve.errors import APIError, bad_request
 from foretell.serve.service import Answers
 
 BODY_SECONDS = 60.0
+READ_AT_ONCE = 16 * 2**10  # bytes of a body that are parsed where they arrive; more would keep others waiting
 DISCARDED = 32 * 2**20  # bytes of a body too large that are read nevertheless
 CLIENT_GONE = 499  # nginx's status for a client that did not wait; only the log sees it
 T = TypeVar("T")
@@ -54,7 +55,9 @@ async def read_json(request: Request, model: type[B], most: int) -> B:
         raise APIError(408, f"The body did not come within {BODY_SECONDS:g} seconds.", code="timeout") from error
     if size > most:  # only now: a connection closed on somebody who still writes loses the answer
         raise too_large
-    return parse(model, bytes(data))
+    if size <= READ_AT_ONCE:
+        return parse(model, bytes(data))
+    return await asyncio.to_thread(parse, model, bytes(data))
 
 
 async def unless_gone(receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from foretell.serve.hosts import is_loopback
+
 
 @dataclass(frozen=True)
 class ServeOptions:
@@ -12,6 +14,7 @@ class ServeOptions:
     Attributes:
         host, port: to listen at; port 0 for any that is free.
         keys: of which one must be sent as ``Authorization: Bearer``; none, and everybody is answered.
+        allowed_hosts: names, beside localhost and the machine's own, by which a server without keys may be asked.
         most_queued: requests that may wait beyond those that run.
         most_running: requests that run at once.
         body_bytes: of a request at most.
@@ -23,6 +26,7 @@ class ServeOptions:
     host: str = "127.0.0.1"
     port: int = 8000
     keys: tuple[str, ...] = ()
+    allowed_hosts: tuple[str, ...] = ()
     most_queued: int = 256
     most_running: int = 32
     body_bytes: int = 2 * 2**20
@@ -33,4 +37,4 @@ class ServeOptions:
     @property
     def loopback(self) -> bool:
         """Whether only this machine is answered."""
-        return self.host in ("127.0.0.1", "::1", "localhost")
+        return is_loopback(self.host)

@@ -42,12 +42,13 @@ def call_grammar(tools: Sequence[Mapping[str, Any]], tags: bool, several: bool) 
             "type": "object",
             "properties": {
                 "name": {"const": tool["function"]["name"]},
-                key: tool["function"].get("parameters") or {"type": "object"},
+                # a resource of its own, so that its references (#/$defs/...) are looked up in it, not in the whole
+                key: {**(tool["function"].get("parameters") or {"type": "object"}), "$id": f"urn:tool:{number}"},
             },
             "required": ["name", key],
             "additionalProperties": False,
         }
-        for tool in tools
+        for number, tool in enumerate(tools)
     ]
     schema = json.dumps({"x-guidance": JSON_STYLE, "anyOf": calls})
     if not tags:

@@ -18,9 +18,11 @@ from torch import Tensor
 from foretell.core.files import sha256_bytes
 from foretell.core.hardware import available_cores, processor_name
 from foretell.core.progress import say
+from foretell.infer.blocks import BLOCK
 
 SOURCES = ("kernels.cpp", "attention.h", "layers.h", "linear.h", "pool.h", "vectors.h")
-FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno")
+FLAGS = ("-O3", "-std=c++17", "-shared", "-fPIC", "-pthread", "-fno-math-errno",
+         f"-DFORETELL_BLOCK={BLOCK}")  # fmt: skip
 COMPILE_SECONDS = 300
 
 _INT, _LONG, _FLOAT, _POINTER = ctypes.c_int, ctypes.c_int64, ctypes.c_float, ctypes.c_void_p
@@ -56,7 +58,7 @@ class Block(ctypes.Structure):
         [(name, Linear) for name in ("qkv", "output", "gate_up", "down")]
         + [(name, _POINTER) for name in ("attention_norm", "feed_forward_norm", "query_norm", "key_norm")]
         + [(name, _FLOAT) for name in ("epsilon", "scale")]
-        + [(name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "window")]
+        + [(name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "window", "full")]
     )
 
 
@@ -65,7 +67,6 @@ class Kernels:
 
     Attributes:
         lanes: floats of a vector; head dimensions of cached values are padded to whole ones.
-        block: positions of a block of the cache.
         threads: that share the work.
     """
 
@@ -78,7 +79,6 @@ class Kernels:
             return found
 
         self.lanes: int = function("lanes", returns=_INT)()
-        self.block: int = function("block", returns=_INT)()
         self.packed_bytes = function("packed_bytes", _INT, _LONG, _LONG, _INT, returns=_LONG)
         self.pack = function("pack", _INT, _LONG, _INT, _INT, *[_POINTER] * 4)
         self.linear = function("linear", ctypes.POINTER(Linear), _LONG, _POINTER, _LONG, _POINTER)
@@ -148,8 +148,9 @@ def _run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=COMPILE_SECONDS)
     except subprocess.CalledProcessError as error:
-        last = (error.stderr or "").strip().splitlines()[-1:] or ["no message"]
-        raise KernelsUnavailableError(f"{command[0]} failed: {last[0]}") from error
+        lines = (error.stderr or "").strip().splitlines() or ["no message"]
+        said = next((line for line in lines if "error:" in line), lines[-1])
+        raise KernelsUnavailableError(f"{command[0]} failed: {said}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise KernelsUnavailableError(f"{command[0]} cannot be run ({error})") from error
     return done.stdout

@@ -64,15 +64,17 @@ inline Floats exponential(Floats x) {
   return sum * (Floats)power;
 }
 
-
+// The first ``count`` of a vector, the rest zero; whole ones, nearly all there are, without a copy of unknown length.
 inline Floats load_part(const float* from, int64_t count) {
+  if (count >= LANES) return load<Floats>(from);
   Floats value = {};
-  std::memcpy(&value, from, std::min<int64_t>(count, LANES) * 4);
+  std::memcpy(&value, from, count * 4);
   return value;
 }
 
 inline void store_part(float* to, int64_t count, Floats value) {
-  std::memcpy(to, &value, std::min<int64_t>(count, LANES) * 4);
+  if (count >= LANES) return store(to, value);
+  std::memcpy(to, &value, count * 4);
 }
 
 inline float total(Floats value) {

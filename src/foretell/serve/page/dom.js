@@ -10,7 +10,9 @@ export function h(tag, properties = {}, ...children) {
     else if (name.includes("-") || name === "role" || name === "for") element.setAttribute(name, value);
     else element[name] = value;
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false));
+  for (const child of children.flat(Infinity)) { // one by one: a call takes no hundred thousand arguments
+    if (child !== null && child !== undefined && child !== false) element.append(child);
+  }
   return element;
 }
 
@@ -50,8 +52,8 @@ export function icon(name) {
 }
 
 /** A small button with an icon and a name. */
-export function iconButton(name, label, onclick) {
-  return h("button", { type: "button", class: "icon-button", "aria-label": label, title: label, onclick }, icon(name));
+export function iconButton(name, label, onclick, id) {
+  return h("button", { id, type: "button", class: "icon-button", "aria-label": label, title: label, onclick }, icon(name));
 }
 
 /** Copy text, and say so on the button for a moment. */

@@ -9,7 +9,7 @@ export function messageItem(message, place, actions) {
   const mine = message.role === "user";
   const body = h("div", { class: mine ? "bubble" : "prose" });
   if (mine) body.textContent = message.content;
-  else body.append(...markdown(message.content));
+  else body.append(markdown(message.content));
   const element = h("li", { class: `message ${message.role}` },
     h("h2", { class: "unseen" }, mine ? "You" : "Answer"), body, footer(message, place, actions, body));
   element.dataset.id = message.id;
@@ -22,8 +22,9 @@ function footer(message, place, actions, body) {
   const buttons = [copy];
   if (message.role === "user") {
     buttons.unshift(changing(iconButton("edit", "Edit", () => actions.edit(message))));
+    if (place.isLast) buttons.push(changing(iconButton("again", "Answer", () => actions.answer(message.id))));
   } else {
-    buttons.push(changing(iconButton("again", "Regenerate", () => actions.regenerate(message))));
+    buttons.push(changing(iconButton("again", "Regenerate", () => actions.answer(message.parent))));
     if (details.logprobs?.length) buttons.push(tokensButton(message, details.logprobs, body));
   }
   return h("div", { class: "actions" }, switcher(message, place, actions), buttons,
@@ -40,7 +41,7 @@ function tokensButton(message, logprobs, body) {
   const button = iconButton("tokens", "Token probabilities", () => {
     const shown = button.getAttribute("aria-pressed") === "true";
     button.setAttribute("aria-pressed", String(!shown));
-    body.replaceChildren(...(shown ? markdown(message.content) : [tokenView(logprobs)]));
+    body.replaceChildren(shown ? markdown(message.content) : tokenView(logprobs));
   });
   button.setAttribute("aria-pressed", "false");
   return button;
@@ -79,7 +80,7 @@ export function liveItem() {
       return;
     }
     drawn = now;
-    body.replaceChildren(...markdown(wanted));
+    body.replaceChildren(markdown(wanted));
     wanted = null;
   };
   return {
