@@ -16,9 +16,11 @@ import pytest
 import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "infer"))
+import seeing_model
 import small_model
 
 from foretell.data.chat import ChatTemplate
+from foretell.data.config import IMAGE_BREAK, IMAGE_END, IMAGE_TOKEN
 from foretell.data.tokenizer import CHAT_TEMPLATE
 from foretell.infer.engine import EngineOptions
 from foretell.infer.loading import LoadedModel
@@ -44,6 +46,16 @@ def small_chat(context: int = 400, template: str | None = CHAT_TEMPLATE) -> Load
     chat = ChatTemplate(template, tokenizer) if template else None
     ends = tuple(sorted({tokenizer.end_of_text_id, tokenizer.special_token_id("<|im_end|>")}))
     return LoadedModel("small", small_model.decoder(), tokenizer, chat, ends, (), context)
+
+
+def seeing_chat(context: int = 400) -> LoadedModel:
+    """A small model that reads images, new each time, for an engine uses its decoder up."""
+    tokenizer = small_model.tokenizer()
+    names = (IMAGE_TOKEN, IMAGE_BREAK, IMAGE_END)
+    chat = ChatTemplate(CHAT_TEMPLATE, tokenizer, IMAGE_TOKEN)
+    return LoadedModel(
+        "seer", seeing_model.decoder(), tokenizer, chat, small_chat().end_of_turn_ids, (), context, names
+    )
 
 
 def poet() -> Adapter:

@@ -39,7 +39,12 @@ def add_serve(verbs: Any, model_help: str) -> None:
     serve.add_argument("--max-batch", type=int, default=32, metavar="N", help="answers at once (default 32)")
     serve.add_argument("--max-queue", type=int, default=256, metavar="N",
                        help="answers that may wait; more are told to come again (default 256)")  # fmt: skip
-    serve.add_argument("--max-body", default="2MiB", metavar="SIZE", help="of a request (default 2MiB)")
+    serve.add_argument("--max-body", metavar="SIZE",
+                       help="of a request (default 2MiB, and 32MiB for a model that reads images)")  # fmt: skip
+    serve.add_argument("--max-images", type=int, default=16, metavar="N", help="of a request (default 16)")
+    serve.add_argument("--max-image", default="10MiB", metavar="SIZE", help="of an image's file (default 10MiB)")
+    serve.add_argument("--image-urls", action="store_true",
+                       help="fetch images that requests give by address, from public hosts alone")  # fmt: skip
     serve.add_argument("--request-timeout", type=float, default=600.0, metavar="SECONDS",
                        help="after which an answer ends as it is (default 600)")  # fmt: skip
     serve.add_argument("--grace", type=float, default=30.0, metavar="SECONDS",

@@ -52,7 +52,7 @@ def build_app(service: Service, store: ConversationStore, write: Callable[[str],
     _add_api(app, service)
     _add_state(app, service)
     _add_page(app)
-    app.include_router(conversation_routes(store, service.options.body_bytes))
+    app.include_router(conversation_routes(store, service.body_bytes))
     for operation in (one for path in app.openapi()["paths"].values() for one in path.values()):
         operation["responses"].pop("422", None)  # FastAPI's status; ours is 400
     return Gate(app, service.options, service.metrics, write or _print)
@@ -112,7 +112,7 @@ def _add_api(app: FastAPI, service: Service) -> None:
     def model_entry(name: str) -> dict[str, Any]:
         parent = {"parent": service.name} if name in service.adapters else {}
         return {"id": name, "object": "model", "created": service.created, "owned_by": "foretell",
-                "max_model_len": service.context, **parent}  # fmt: skip
+                "max_model_len": service.context, "input_modalities": service.modalities, **parent}  # fmt: skip
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -131,11 +131,12 @@ def _add_api(app: FastAPI, service: Service) -> None:
                           response_model=None)  # fmt: skip
 
     async def to_ids(service: Service, request: Request) -> Response:
-        body = await read_json(request, TokenizeBody, service.options.body_bytes)
-        return JSONResponse(await asyncio.to_thread(tokenize, service, body))
+        body = await read_json(request, TokenizeBody, service.body_bytes)
+        images = await service.read_images(body.messages or ())
+        return JSONResponse(await asyncio.to_thread(tokenize, service, body, images))
 
     async def to_text(service: Service, request: Request) -> Response:
-        body = await read_json(request, DetokenizeBody, service.options.body_bytes)
+        body = await read_json(request, DetokenizeBody, service.body_bytes)
         return JSONResponse(await asyncio.to_thread(detokenize, service, body))
 
     post("/v1/chat/completions", ChatBody, chat_completions)

@@ -36,6 +36,23 @@ REFUSED = frozenset((
     "xtc_threshold",
 ))  # fmt: skip
 
+MESSAGES = (
+    "Messages with a role and a content: a string, or a list of parts. A part is a text, or with a model whose "
+    "input_modalities name it an image, by a data URL (PNG, JPEG, WebP or GIF in base64) or, where the server fetches "
+    "any, an address of http or https. detail is ignored: every image is read in the model's own size."
+)
+_URL = {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}, "detail": {"type": "string"}}}
+_PARTS = [
+    {"type": "object", "required": ["type", name], "properties": {"type": {"const": name}, name: inner}}
+    for name, inner in (("text", {"type": "string"}), ("image_url", _URL))
+]
+_CONTENT = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"anyOf": _PARTS}}, {"type": "null"}]}
+MESSAGE: dict[str, Any] = {
+    "type": "object",
+    "required": ["role"],
+    "properties": {"role": {"type": "string"}, "content": _CONTENT},
+}
+
 LARGEST = 2**63
 Whole = Annotated[int, Field(ge=-LARGEST, lt=LARGEST)]
 Position = Annotated[int, Field(ge=0, lt=LARGEST)]
@@ -122,7 +139,7 @@ class ChatBody(Generation):
 
     least_tokens: ClassVar[int] = 1
 
-    messages: Objects
+    messages: Objects = Field(description=MESSAGES, json_schema_extra={"items": MESSAGE})
     max_completion_tokens: Whole | None = None
     logprobs: bool | None = None
     top_logprobs: Whole | None = None
@@ -180,7 +197,7 @@ class TokenizeBody(Body):
 
     model: str | None = None
     prompt: str | None = None
-    messages: Objects | None = None
+    messages: Objects | None = Field(default=None, description=MESSAGES)
     tools: Objects | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
