@@ -52,7 +52,7 @@ def build_app(service: Service, store: ConversationStore, write: Callable[[str],
     _add_api(app, service)
     _add_state(app, service)
     _add_page(app)
-    app.include_router(conversation_routes(store, service.body_bytes))
+    app.include_router(conversation_routes(store, service.body_bytes, service.options))
     for operation in (one for path in app.openapi()["paths"].values() for one in path.values()):
         operation["responses"].pop("422", None)  # FastAPI's status; ours is 400
     return Gate(app, service.options, service.metrics, write or _print)
@@ -173,6 +173,11 @@ def _add_state(app: FastAPI, service: Service) -> None:
             "busy_seconds_total": ("Seconds spent in them.", counts.busy),
             "failed_passes_total": ("Passes that failed.", counts.failures),
         }
+        if (encoder := service.worker.engine.encoder) is not None:
+            counters |= {
+                "encoded_images_total": ("Images that the vision half has read.", encoder.encoded),
+                "found_images_total": ("Images whose features were still there.", encoder.found),
+            }
         return Response(service.metrics.text(gauges, counters), media_type=MEDIA_TYPE)
 
 

@@ -238,6 +238,7 @@ class NewMessage(Body):
     content: str
     parent: Position | None = None
     details: dict[str, Any] = Field(default_factory=dict)
+    images: Annotated[list[str], FIRST_FAULT] = Field(default=[], description="data URLs of PNG, JPEG, WebP or GIF")
 
 
 def parse(model: type[B], data: bytes) -> B:

@@ -10,16 +10,19 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
+from foretell.core.errors import UserError
 from foretell.serve.bodies import ConversationChange, NewConversation, NewMessage
+from foretell.serve.dataurls import read_data_url
 from foretell.serve.errors import APIError, bad_request
 from foretell.serve.http import read_json
-from foretell.serve.store import ConversationStore, as_markdown, branch
+from foretell.serve.options import ServeOptions
+from foretell.serve.store import ConversationStore, StoredImage, as_markdown, branch
 
 FORMATS = {"json": "application/json", "markdown": "text/markdown; charset=utf-8"}
 
 
-def conversation_routes(store: ConversationStore, most: int) -> APIRouter:
-    """The routes over a store; bodies have at most ``most`` bytes."""
+def conversation_routes(store: ConversationStore, most: int, options: ServeOptions) -> APIRouter:
+    """The routes over a store; bodies have at most ``most`` bytes, messages as many images as the options say."""
     router = APIRouter(prefix="/api/conversations")
 
     @router.get("")
@@ -41,13 +44,13 @@ def conversation_routes(store: ConversationStore, most: int) -> APIRouter:
 
     @router.patch("/{identity}")
     async def change(identity: str, request: Request) -> dict[str, Any]:
-        """Rename it, or change its system message, settings or branch."""
+        """Rename it, or change its system message, settings or branch; it comes back without its messages."""
         body = await read_json(request, ConversationChange, most)
         fields = body.model_dump(include=set(ConversationChange.model_fields))
         if not await asyncio.to_thread(lambda: store.change(identity, **fields)):
-            await _found(store, identity)
+            await _found(store, identity, messages=False)
             raise bad_request(f"leaf is {body.leaf}, which is none of its messages.", "leaf")
-        return await _found(store, identity)
+        return await _found(store, identity, messages=False)
 
     @router.delete("/{identity}")
     async def delete(identity: str) -> dict[str, Any]:
@@ -60,9 +63,12 @@ def conversation_routes(store: ConversationStore, most: int) -> APIRouter:
     async def add(identity: str, request: Request) -> JSONResponse:
         """Put a message after another one."""
         body = await read_json(request, NewMessage, most)
-        number = await asyncio.to_thread(store.add, identity, body.role, body.content, body.parent, body.details)
+        images = await asyncio.to_thread(_images, body.images, options)
+        number = await asyncio.to_thread(
+            store.add, identity, body.role, body.content, body.parent, body.details, images
+        )  # fmt: skip
         if number is None:
-            await _found(store, identity)
+            await _found(store, identity, messages=False)
             raise bad_request(f"parent is {body.parent}, which is none of its messages.", "parent")
         return JSONResponse({"id": number}, 201)
 
@@ -84,8 +90,21 @@ def conversation_routes(store: ConversationStore, most: int) -> APIRouter:
     return router
 
 
-async def _found(store: ConversationStore, identity: str) -> dict[str, Any]:
-    found = await asyncio.to_thread(store.get, identity)
+def _images(urls: list[str], options: ServeOptions) -> list[StoredImage]:
+    if len(urls) > options.most_images:
+        raise bad_request(f"images has {len(urls)}; at most {options.most_images} are accepted.", "images")
+    found = []
+    for index, url in enumerate(urls):
+        name = f"images[{index}]"
+        try:
+            found.append(StoredImage(*read_data_url(url, options.image_bytes, name)))
+        except UserError as error:
+            raise bad_request(str(error), name) from error
+    return found
+
+
+async def _found(store: ConversationStore, identity: str, *, messages: bool = True) -> dict[str, Any]:
+    found = await asyncio.to_thread(lambda: store.get(identity, messages=messages))
     if found is None:
         raise _missing(identity)
     return found
