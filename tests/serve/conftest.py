@@ -66,15 +66,34 @@ def page_server() -> Iterator[Live]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def seeing_server() -> Iterator[Live]:
+    from live import seeing_chat, serving
+
+    with serving(seeing_chat()) as server:
+        yield server
+
+
 @pytest.fixture
 def page(browser, page_server: Live) -> Iterator:
+    """The page of a model that reads text alone, as :func:`opened`."""
+    yield from opened(browser, page_server)
+
+
+@pytest.fixture
+def seeing_page(browser, seeing_server: Live) -> Iterator:
+    """The page of a model that reads images, as :func:`opened`."""
+    yield from opened(browser, seeing_server)
+
+
+def opened(browser, server: Live) -> Iterator:
     """A page that has been opened; anything asked of another place, or an error in a script, fails the test."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     wrong: list[str] = []
 
     def asked(request) -> None:
-        if not request.url.startswith((page_server.url, "blob:", "data:")):
+        if not request.url.startswith((server.url, "blob:", "data:")):
             wrong.append(request.url)
 
     def said(message) -> None:
@@ -85,7 +104,7 @@ def page(browser, page_server: Live) -> Iterator:
     page.on("console", said)
     page.on("request", asked)
     page.set_default_timeout(10_000)
-    page.goto(page_server.url)
+    page.goto(server.url)
     page.wait_for_selector(".welcome")
     yield page
     context.close()

@@ -1,12 +1,13 @@
 // The page: one conversation at a time, the list of all beside it, settings on the other side.
 
 import * as api from "./api.js";
+import { offerAttachments } from "./attachments.js";
 import { drawComposer, focusComposer, offerComposer, prepareComposer } from "./composer.js";
 import { Conversation } from "./conversation.js";
 import { askForKey, confirmed, showKeys } from "./dialogs.js";
 import { byId, h, icon } from "./dom.js";
 import { closeAside, narrow, togglePanel, toggleSidebar } from "./layout.js";
-import { chooseModel, chosenModel, offerModels, whenChosen } from "./picker.js";
+import { chooseModel, chosenModel, offerModels, readsImages, whenChosen } from "./picker.js";
 import { prepareScrolling, toEnd } from "./scroll.js";
 import * as settings from "./settings.js";
 import { drawConversations, prepareSidebar } from "./sidebar.js";
@@ -42,14 +43,14 @@ async function guarded(work) {
 }
 
 const list = () => guarded(() => drawConversations(conversation.data.id, listActions));
-const ask = (content, parent) => submit(() => conversation.ask(content, parent, chosenModel()));
+const ask = (question, parent) => submit(() => conversation.ask(question, parent, chosenModel()));
 
 const actions = {
   edit(message) {
     const item = byId("thread").querySelector(`[data-id="${message.id}"]`);
     item.replaceChildren(editor(message, {
       cancel: () => { draw(); focusComposer(); },
-      save: (content) => { focusComposer(); ask(content, message.parent); },
+      save: (content) => { focusComposer(); ask({ content, images: message.images }, message.parent); },
     }));
   },
   answer: (question) => submit(() => conversation.answer(question, chosenModel())),
@@ -67,6 +68,7 @@ const listActions = {
     if (conversation.busy && id === conversation.data.id) return; // it is there, and goes on
     await conversation.open(id);
     chooseModel(conversation.data.model);
+    offerAttachments(readsImages());
     draw();
     drawSettings();
     toEnd();
@@ -133,7 +135,7 @@ function welcome() {
     h("h2", {}, "What would you like to know?"),
     h("p", {}, `You are talking to ${chosenModel() || "a model"}, on this server.`),
     h("div", { class: "examples" }, EXAMPLES.map((example) => h("button", { type: "button",
-      onclick: () => ask(example, conversation.data.leaf) }, example))));
+      onclick: () => ask({ content: example, images: [] }, conversation.data.leaf) }, example))));
 }
 
 function drawLive() {
@@ -170,6 +172,7 @@ function drawSettings() {
 }
 
 function modelChosen() {
+  offerAttachments(readsImages());
   if (!conversation.data.messages.length) draw(); // the welcome names it
   guarded(() => conversation.set({ model: chosenModel() }));
 }
@@ -207,7 +210,7 @@ function prepare() {
   prepareScrolling(hideTooltip);
   prepareComposer({
     busy: () => conversation.busy, stop: () => conversation.stop(), editLast,
-    send: (content) => ask(content, conversation.data.leaf),
+    send: (content, images) => ask({ content, images }, conversation.data.leaf),
   });
   whenChosen(modelChosen);
   byId("panel-open").append(icon("sliders"));
@@ -227,6 +230,7 @@ async function start() {
   const found = await guarded(api.models);
   if (!found) return;
   offerModels(found);
+  offerAttachments(readsImages());
   draw();
   drawSettings();
   await list();

@@ -1,19 +1,20 @@
 // Where messages are written, and the button that sends them or stops an answer.
 
+import { attaching, attachments, prepareAttachments, takeAttachments } from "./attachments.js";
 import { byId, icon } from "./dom.js";
 import { narrow } from "./layout.js";
 
 const TALLEST = 220;
 const text = byId("composer-text");
 
-/** `on` has busy, send, stop and editLast. */
+/** `on` has busy, send (called with the text and the images), stop and editLast. */
 export function prepareComposer(on) {
   const send = () => {
+    if (!ready() || on.busy()) return;
     const content = text.value.trim();
-    if (!content || on.busy()) return;
     text.value = "";
     fit();
-    on.send(content);
+    on.send(content, takeAttachments());
   };
   const fit = () => {
     text.style.height = "auto";
@@ -34,13 +35,17 @@ export function prepareComposer(on) {
     } else if (event.key === "ArrowUp" && !text.value) on.editLast();
   });
   byId("skip").addEventListener("click", focusComposer);
+  prepareAttachments(() => drawComposer(on.busy()));
 }
+
+/** Whether there is something to send, and all of it. */
+const ready = () => !attaching() && Boolean(text.value.trim() || attachments().length);
 
 export function drawComposer(busy) {
   const button = byId("send");
   button.replaceChildren(icon(busy ? "stop" : "send"));
   button.setAttribute("aria-label", busy ? "Stop" : "Send");
-  button.disabled = !busy && !text.value.trim();
+  button.disabled = !busy && !ready();
 }
 
 export const focusComposer = () => text.focus();

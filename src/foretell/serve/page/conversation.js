@@ -9,8 +9,8 @@ const TITLE = 60;
 const TOO_LONG = "context_length_exceeded";
 
 /** The first line, cut between words. */
-function titleOf(content) {
-  const line = content.split("\n", 1)[0];
+function titleOf({ content, images }) {
+  const line = content.split("\n", 1)[0] || (images.length > 1 ? "Images" : "Image");
   return line.length <= TITLE ? line : `${line.slice(0, TITLE).replace(/\s+\S*$/, "")}…`;
 }
 
@@ -54,11 +54,11 @@ export class Conversation {
     return change(this.data, fields);
   }
 
-  /** Put a question after `parent` and have it answered. */
-  ask(content, parent, model) {
+  /** Put a question with its images after `parent` and have it answered. */
+  ask({ content, images }, parent, model) {
     return this.alone(async (data, signal) => {
       await settle(data, { model });
-      const question = await add(data, { role: "user", content, parent, details: {} });
+      const question = await add(data, { role: "user", content, images, parent, details: {} });
       await this.stream(data, question, signal);
     });
   }
@@ -120,7 +120,7 @@ async function settle(data, fields) {
 /** Put a message into a conversation, which is made with its first. */
 async function add(data, message) {
   if (!data.id) {
-    data.title = titleOf(message.content);
+    data.title = titleOf(message);
     const { title, system, model } = data;
     data.id = (await api.createConversation({ title, system, model, settings: data.settings })).id;
   }
@@ -130,8 +130,15 @@ async function add(data, message) {
   return id;
 }
 
+/** What the model is given of a message: its images before its words. */
+function partsOf({ content, images }) {
+  if (!images.length) return content;
+  const parts = images.map((url) => ({ type: "image_url", image_url: { url } }));
+  return content ? [...parts, { type: "text", text: content }] : parts;
+}
+
 function bodyOf(data) {
-  const messages = branch(data).map(({ role, content }) => ({ role, content }));
+  const messages = branch(data).map((message) => ({ role: message.role, content: partsOf(message) }));
   if (data.system.trim()) messages.unshift({ role: "system", content: data.system });
   return { model: data.model, messages, ...settings.sampling(data.settings) };
 }
@@ -166,5 +173,5 @@ function answerOf({ model }, parent, found) {
   const seconds = Math.round(found.ended - found.began) / 1000;
   const details = { model, finish: found.finish, tokens: found.tokens, seconds };
   if (found.logprobs.length) details.logprobs = found.logprobs;
-  return { role: "assistant", content: found.text, parent, details };
+  return { role: "assistant", content: found.text, images: [], parent, details };
 }

@@ -20,6 +20,7 @@ export const byId = (id) => document.getElementById(id);
 
 const PATHS = {
   plus: "M12 5v14M5 12h14",
+  image: "M4 5h16v14H4zM4 16l5-5 4 4 2.500-2.500L20 17M15.500 9h.010",
   menu: "M4 7h16M4 12h16M4 17h16",
   close: "M6 6l12 12M18 6L6 18",
   send: "M12 19V5M6 11l6-6 6 6",

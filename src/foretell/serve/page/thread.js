@@ -1,6 +1,7 @@
 // The messages of the branch that is read, with what can be done to each.
 
 import { copyFrom, h, icon, iconButton } from "./dom.js";
+import { showPicture } from "./dialogs.js";
 import { markdown } from "./markdown.js";
 import { tokenView } from "./tokens.js";
 
@@ -11,9 +12,18 @@ export function messageItem(message, place, actions) {
   if (mine) body.textContent = message.content;
   else body.append(markdown(message.content));
   const element = h("li", { class: `message ${message.role}` },
-    h("h2", { class: "unseen" }, mine ? "You" : "Answer"), body, footer(message, place, actions, body));
+    h("h2", { class: "unseen" }, mine ? "You" : "Answer"), pictures(message.images),
+    (message.content || !mine) && body, footer(message, place, actions, body));
   element.dataset.id = message.id;
   return element;
+}
+
+/** The images of a message, each a button that shows it larger. */
+function pictures(urls) {
+  const label = (index) => (urls.length > 1 ? `Image ${index + 1} of ${urls.length}` : "Image");
+  return urls.length > 0 && h("ul", { class: "pictures", "aria-label": "Images" }, urls.map((url, index) => h("li", {},
+    h("button", { type: "button", class: "picture", title: "Show it larger", onclick: () => showPicture(url, label(index)) },
+      h("img", { src: url, alt: label(index) })))));
 }
 
 function footer(message, place, actions, body) {
@@ -101,7 +111,7 @@ export function errorItem(message, retry) {
 /** A field in place of a message of the user's. */
 export function editor(message, { save, cancel }) {
   const text = h("textarea", { class: "edit-text", value: message.content, rows: 3, "aria-label": "Edit the message" });
-  const done = () => text.value.trim() && save(text.value.trim());
+  const done = () => (text.value.trim() || message.images.length) && save(text.value.trim());
   text.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
     if (event.key === "Escape") {
@@ -112,7 +122,7 @@ export function editor(message, { save, cancel }) {
       done();
     }
   });
-  const form = h("div", { class: "editor" }, text, h("div", { class: "editor-buttons" },
+  const form = h("div", { class: "editor" }, pictures(message.images), text, h("div", { class: "editor-buttons" },
     h("button", { type: "button", class: "plain", onclick: cancel }, "Cancel"),
     h("button", { type: "button", class: "primary", onclick: done }, "Send")));
   queueMicrotask(() => { // when it is in its place
