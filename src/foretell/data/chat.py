@@ -12,7 +12,8 @@ yields no special token. A rendering without guards goes through the backend in 
 
 **Images.** A part ``{"type": "image"}`` or ``{"type": "image_url"}`` of a message is one image token where it stands;
 :meth:`EncodedChat.expand` puts the image's whole run of tokens in its place. In what a message's text holds, the
-token's name is text like any other.
+token's name is text like any other. Templates of models that read images go through lists of parts and write the token
+themselves; which do is found by trying. Others get one string with a mark for each image.
 
 **Loss masks.** ``{% generation %}`` puts a pair of marks around what the assistant says. Where a template has none, the
 spans follow from rendering the conversation up to each answer and after it; one that begins it begins after the
@@ -37,10 +38,11 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from foretell.core.errors import UserError
 from foretell.data.images import ImageTokens
+from foretell.data.messages import Message, checked_messages, images_joined, strings_parted
 from foretell.data.tokenizer import Tokenizer
 
-Message = Mapping[str, Any]
 PRIVATE_USE = range(0xE000, 0xF8FF)
+PROBE = "Zq7"  # a content that no template holds
 
 
 class Marks(NamedTuple):
@@ -65,13 +67,14 @@ class EncodedChat:
     assistant: list[bool]
 
     def expand(self, tokens: ImageTokens, grids: Sequence[tuple[int, int]]) -> EncodedChat:
-        """The same with the whole run of each image, of ``grids`` rows and columns of patches.
+        """The same with the whole run of each image, of ``grids`` rows and columns of patches; runs are never learned.
 
         Raises:
             UserError: where the messages have not as many images.
         """
         runs = tokens.runs(self.ids, grids)
-        assistant = [mark for run, mark in zip(runs, self.assistant, strict=True) for _ in run]
+        flags = zip(runs, self.ids, self.assistant, strict=True)
+        assistant = [mark and number != tokens.image for run, number, mark in flags for _ in run]
         return EncodedChat([token for run in runs for token in run], assistant)
 
 
@@ -128,43 +131,6 @@ def _strings(value: Any) -> Iterator[str]:
     elif isinstance(value, list | tuple):
         for inner in value:
             yield from _strings(inner)
-
-
-IMAGE_PARTS = ("image", "image_url")
-
-
-def checked_messages(messages: Sequence[Message], image: str | None = None) -> list[dict[str, Any]]:
-    """Messages with a role each and contents as one string; lists of parts are joined, with ``image`` for images.
-
-    Raises:
-        UserError: naming the message and what is wrong with it.
-    """
-    if not messages:
-        raise UserError("messages is empty; at least one message is needed.")
-    found = []
-    for number, message in enumerate(messages):
-        where = f"messages[{number}]"
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-            raise UserError(f"{where} has no role; a mapping with 'role' and 'content' is expected.")
-        content = message.get("content")
-        if isinstance(content, list | tuple):
-            content = "".join(_part_text(part, f"{where}.content", image) for part in content)
-        elif content is not None and not isinstance(content, str):
-            raise UserError(f"{where}.content is {content!r}; a string or a list of text parts is expected.")
-        # Answers that only call tools have no content, or a null one; templates test for both.
-        found.append({**message, "content": content} if "content" in message else dict(message))
-    return found
-
-
-def _part_text(part: Any, where: str, image: str | None) -> str:
-    """What stands for a part of a message in its text."""
-    kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-    if kind == "text" and isinstance(part.get("text"), str):
-        return str(part["text"])
-    if kind in IMAGE_PARTS and image is not None:
-        return image
-    accepted = "'text' parts" if image is None else "'text', 'image' and 'image_url' parts"
-    raise UserError(f"{where} has a part of type {kind!r}; this model reads {accepted}.")
 
 
 class ChatTemplate:
@@ -250,18 +216,45 @@ class ChatTemplate:
         self, messages: Sequence[Message], prompt: bool, tools: Any, variables: Mapping[str, Any]
     ) -> tuple[str, Marks]:
         """The rendering with its guards and marks in it."""
-        given = {"messages": messages, "tools": tools, "documents": None, **variables}
+        checked = checked_messages(messages, images=self.image_token is not None)
+        if self._reads_parts and not self._reads_strings:
+            checked = strings_parted(checked)
+        given = {"messages": checked, "tools": tools, "documents": None, **variables}
         marks = self._marks(given)
-        given["messages"] = checked_messages(messages, marks.image if self.image_token else None)
+        if not self._reads_parts:
+            given["messages"] = images_joined(checked, marks.image)
+        return self._rendered(given, marks, prompt).replace(marks.image, self.image_token or ""), marks
+
+    def _rendered(self, given: Mapping[str, Any], marks: Marks, prompt: bool) -> str:
         template = _compiled(self.source, marks)
         guarded = {key: self._guarded(value, marks.guard) for key, value in given.items()}
         try:
-            raw = template.render(**self.tokenizer.named_tokens, **guarded, add_generation_prompt=prompt)
+            return template.render(**self.tokenizer.named_tokens, **guarded, add_generation_prompt=prompt)
         except _Refusal as error:
             raise UserError(f"The chat template refuses these messages: {error}") from error
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             raise UserError(f"The chat template cannot render these messages ({error}).") from error
-        return raw.replace(marks.image, self.image_token or ""), marks
+
+    @cached_property
+    def _reads_parts(self) -> bool:
+        """Whether the template writes the image token and the text of a list of parts."""
+        return self.image_token is not None and self._writes(
+            [{"type": "image"}, {"type": "text", "text": PROBE}], self.image_token, PROBE
+        )
+
+    @cached_property
+    def _reads_strings(self) -> bool:
+        """Whether the template writes a content that is a string."""
+        return self._writes(PROBE, PROBE)
+
+    def _writes(self, content: Any, *wanted: str) -> bool:
+        messages = [{"role": "user", "content": content}]
+        given = {"messages": messages, "tools": None, "documents": None}
+        try:
+            text = self._rendered(given, self._marks(messages), True)
+        except UserError:
+            return False
+        return all(text.count(words) == 1 for words in wanted)
 
     @cached_property
     def _special(self) -> re.Pattern[str]:

@@ -20,7 +20,8 @@ from foretell.core.errors import UserError
 from foretell.core.files import sha256_bytes
 from foretell.core.packing import BRANCHES
 from foretell.core.progress import track
-from foretell.data.chat import ChatTemplate, checked_messages
+from foretell.data.chat import ChatTemplate
+from foretell.data.messages import checked_messages
 from foretell.data.packing import PADDING
 from foretell.data.stream import IGNORED, Batch
 

@@ -23,7 +23,10 @@ from foretell.data.records import read_documents
 TRAINING_BYTES = 10_000_000
 END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>")
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is iterable and message['content'] is not string %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<|image|>{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "{% else %}{{ message['content'] }}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
@@ -191,6 +194,11 @@ class Tokenizer:
         if isinstance(found, list):
             found = {entry["name"]: entry["template"] for entry in found}.get("default")
         return found
+
+    def with_chat_template(self, source: str) -> Tokenizer:
+        """The same tokenizer with another chat template, which :meth:`save` writes."""
+        settings = {**(self._settings or self._default_settings()), "chat_template": source}
+        return Tokenizer(tokenizers.Tokenizer.from_str(self.to_json()), settings, self.end_of_text)
 
     @cached_property
     def start_ids(self) -> tuple[int, ...]:

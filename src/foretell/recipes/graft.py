@@ -16,6 +16,8 @@ from foretell.core.progress import say
 from foretell.data.chat import ChatTemplate
 from foretell.data.corpus import freeze_corpus
 from foretell.data.images import ImageTokens
+from foretell.data.messages import template_for_parts
+from foretell.data.tokenizer import Tokenizer
 from foretell.data.tokens import tokenize_corpus
 from foretell.data.visual.encode import VisualEncoder
 from foretell.data.visual.freeze import freeze_visual
@@ -181,6 +183,12 @@ class GraftRun:
         self.restore("adapter")
         return self.decoder.eval(), adapter
 
+    def tokenizer_for_parts(self) -> Tokenizer:
+        """That of the language model, its chat template reading lists of text and images, as other programs send."""
+        tokenizer, image = self.base.tokenizer, self.recipe.graft.image_tokens[0]
+        assert tokenizer.chat_template is not None
+        return tokenizer.with_chat_template(template_for_parts(tokenizer.chat_template, image))
+
     def export(self) -> None:
         """``model/``, a Llava directory with the language model as it was, and ``adapter/peft``."""
         decoder, adapter = self.finished()
@@ -194,7 +202,7 @@ class GraftRun:
         product.load_state_dict(decoder.state_dict(), assign=True)
         with atomic_directory(self.path("model")) as folder:
             save_hf(product, folder, image_tokens=self.recipe.graft.image_tokens)
-            self.base.tokenizer.save(folder)
+            self.tokenizer_for_parts().save(folder)
 
     def examine(self) -> None:
         """Score answers to held-out questions; the loss on held-out text with and without the adapter."""
