@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from live import seeing_chat, seeing_model, small_chat, small_model
-from pictures import GOOD, encoded
+from pictures import GOOD, encoded, part
 
 from foretell.cli.main import main
 from foretell.cli.serve import adapters, size
@@ -139,8 +139,8 @@ def test_images_in_a_conversation(tmp_path: Path) -> None:
     second.write_bytes(encoded(seeing_model.picture(32, 32, 3)))
     (tmp_path / "notes.txt").write_text("no image")
     terminal = Terminal(
-        [f"/image {first}", f"/image '{second}'", "what are these?", "and now?", "/regenerate", f"/image {tmp_path}/none.png",
-         f"/image {tmp_path}/notes.txt", f"/image {second}", "/image", f"/image {first}", "/regenerate", "one more",
+        [f"/image {first}", f"/image '{second}'", "what are these?", "and now?", "/regenerate",
+         f"/image {tmp_path}/none.png", f"/image {tmp_path}/notes.txt", f"/image {second}", "/image", f"/image {first}", "/regenerate", "one more",
          f"/save {tmp_path}/c.json", f"/save {tmp_path}/c.md", "/reset"], seeing=True,
     )  # fmt: skip
     requests = []
@@ -152,15 +152,10 @@ def test_images_in_a_conversation(tmp_path: Path) -> None:
     assert "none.png cannot be read (No such file" in out and "notes.txt is no PNG" in out
     assert f"images of the next message: {first}, {second}\n" in out and "next message: (none)\n" in out
     saved = json.loads((tmp_path / "c.json").read_text())["messages"]
-    assert saved[0]["content"] == [
-        {"type": "image_url", "image_url": {"url": str(first)}}, {"type": "image_url", "image_url": {"url": str(second)}},
-        {"type": "text", "text": "what are these?"},
-    ]  # fmt: skip
-    assert saved[2]["content"] == "and now?" and [part["type"] for part in saved[4]["content"]] == ["image_url", "text"]
-    assert (
-        f"![Image 1]({str(first).replace(' ', '%20')})\n\n![Image 2]({second})\n\nwhat"
-        in (tmp_path / "c.md").read_text()
-    )
+    assert saved[0]["content"] == [part(str(first)), part(str(second)), {"type": "text", "text": "what are these?"}]
+    assert saved[2]["content"] == "and now?" and [one["type"] for one in saved[4]["content"]] == ["image_url", "text"]
+    written = (tmp_path / "c.md").read_text()
+    assert f"![Image 1]({str(first).replace(' ', '%20')})\n\n![Image 2]({second})\n\nwhat" in written
 
 
 def test_images_make_room_with_their_turns(tmp_path: Path) -> None:
