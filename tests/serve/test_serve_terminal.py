@@ -138,18 +138,18 @@ def test_images_in_a_conversation(tmp_path: Path) -> None:
     first.write_bytes(GOOD)
     second.write_bytes(encoded(seeing_model.picture(32, 32, 3)))
     (tmp_path / "notes.txt").write_text("no image")
-    terminal = Terminal(
-        [f"/image {first}", f"/image '{second}'", "what are these?", "and now?", "/regenerate",
-         f"/image {tmp_path}/none.png", f"/image {tmp_path}/notes.txt", f"/image {second}", "/image", f"/image {first}", "/regenerate", "one more",
-         f"/save {tmp_path}/c.json", f"/save {tmp_path}/c.md", "/reset"], seeing=True,
-    )  # fmt: skip
+    lines = [f"/image {first}", f"/image '{second}'", "what are these?", "and now?", "/regenerate",
+             f"/image {tmp_path}/none.png", f"/image {tmp_path}/notes.txt", f"/image {second}", "/image",
+             f"/image {first}", "/regenerate", "one more", f"/save {tmp_path}/c.json", f"/save {tmp_path}/c.md",
+             "/reset"]  # fmt: skip
+    terminal = Terminal(lines, seeing=True)
     requests = []
     stream = terminal.chat._engine.stream
     terminal.chat._engine.stream = lambda request: requests.append(request) or stream(request)
     out = terminal.run()
     assert [len(request.images) for request in requests] == [2, 2, 2, 2, 3]
     assert requests[0].images[1] == terminal.chat._reader.prepared(seeing_model.picture(32, 32, 3))
-    assert "none.png cannot be read (No such file" in out and "notes.txt is no PNG" in out
+    assert "none.png cannot be read (No such file" in out and "notes.txt is no image" in out
     assert f"images of the next message: {first}, {second}\n" in out and "next message: (none)\n" in out
     saved = json.loads((tmp_path / "c.json").read_text())["messages"]
     assert saved[0]["content"] == [part(str(first)), part(str(second)), {"type": "text", "text": "what are these?"}]
