@@ -14,6 +14,7 @@ from foretell.infer.engine import Engine
 from foretell.infer.requests import Request
 from foretell.infer.sampling import Sampling
 from foretell.serve import images as intake
+from hostile_images import hostile_images, must_be_refused
 
 FIRST = url_of(encoded(seeing_model.picture(24, 16, 1)))
 SECOND = url_of(encoded(seeing_model.picture(60, 45, 2), "WEBP", lossless=True), "image/webp")
@@ -103,6 +104,23 @@ def test_hostile_images_get_a_sentence_and_the_service_goes_on(seer: Live, name:
     assert error["param"] == "messages[1].content[1].image_url" and error["message"].startswith(error["param"])
     assert error["message"].endswith(".") and len(error["message"]) < 400
     assert seer.ask(PATH, {"messages": [asking(FIRST)], "max_tokens": 1})[0] == 200
+
+
+def test_two_hundred_hostile_images(seer: Live) -> None:
+    answered = 0
+    for name, data in hostile_images():
+        status, answer, _ = seer.ask(PATH, {"messages": [asking(url_of(data))], "max_tokens": 1})
+        answered += status == 200
+        if status == 200:
+            assert not must_be_refused(name), name
+            continue
+        error = answer["error"]
+        assert (status, error["type"]) == (400, "invalid_request_error"), (name, answer)
+        assert error["code"] == "context_length_exceeded" or (
+            error["code"] == "invalid_image" and error["param"] == "messages[0].content[0].image_url"
+        ), (name, error)
+    assert answered < 100 and seer.service.worker.counts.failures == 0
+    assert complete(seer, QUESTION).choices
 
 
 @pytest.mark.parametrize("given", [None, 3, [], {}, {"url": None}, {"url": 3}, {"url": ""}, ""])
