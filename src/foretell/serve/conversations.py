@@ -11,8 +11,8 @@ from fastapi import APIRouter, Request, Response
 from starlette.responses import JSONResponse
 
 from foretell.core.errors import UserError
+from foretell.data.dataurls import read_data_url
 from foretell.serve.bodies import ConversationChange, NewConversation, NewMessage
-from foretell.serve.dataurls import read_data_url
 from foretell.serve.errors import APIError, bad_request
 from foretell.serve.http import read_json
 from foretell.serve.options import ServeOptions

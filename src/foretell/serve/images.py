@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from foretell.core.errors import UserError
+from foretell.data.dataurls import is_data_url, read_data_url
 from foretell.data.image_decoding import ImageLimits, decode
 from foretell.infer.images import ImageReader, PreparedImage
-from foretell.serve.dataurls import is_data_url, read_data_url
 from foretell.serve.errors import APIError, bad_request
 from foretell.serve.fetching import fetch
 from foretell.serve.options import ServeOptions

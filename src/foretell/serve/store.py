@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from foretell.core.errors import UserError
-from foretell.serve.dataurls import data_url
+from foretell.data.dataurls import data_url
 
 VERSION = 2
 SCHEMA = """
