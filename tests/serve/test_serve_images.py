@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from live import Live, seeing_chat, seeing_model, serving, until
@@ -238,3 +239,19 @@ def test_a_name_that_is_looked_up_for_ever_ends(monkeypatch) -> None:
         status, answer, _ = live.ask(PATH, {"messages": [asking("http://slow.example/")]})
         assert status == 400 and "did not come within" in answer["error"]["message"]
         assert live.ask(PATH, {"messages": QUESTION, "max_tokens": 1})[0] == 200
+
+
+def test_concurrent_clients_get_what_they_would_alone(seer: Live) -> None:
+    if not seer.service.worker.engine.batch_invariant:
+        pytest.skip("no compiled kernels here; float32 layers of PyTorch depend on the batch")
+    pictures = [url_of(encoded(seeing_model.picture(20 + 4 * (number % 3), 24, number % 5))) for number in range(16)]
+    questions = [[asking(url, text=f"question {number % 4}")] for number, url in enumerate(pictures)]
+
+    def answer(live: Live, question: list[dict]) -> str:
+        return complete(live, question, seed=7, temperature=1).choices[0].message.content
+
+    with serving(seeing_chat()) as fresh:
+        alone = [answer(fresh, question) for question in questions]
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda question: answer(seer, question), questions)) == alone
+    assert len(set(alone)) > 4

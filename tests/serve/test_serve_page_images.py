@@ -250,3 +250,13 @@ def test_a_long_thread_scrolls_in_its_own_area(short) -> None:
     page.evaluate("document.querySelector('#scroller').scrollTop = 0")
     assert page.evaluate("document.documentElement.scrollHeight") == 500
     assert page.evaluate("document.querySelector('.main').scrollHeight") == 500
+
+
+def test_images_that_are_too_large_together_are_refused_one_by_one(seeing_page) -> None:
+    page = seeing_page
+    large = encoded(seeing_model.picture(980, 1000, 1))  # noise, which no format makes small
+    assert 2.5e6 < len(large) < 3 * 2**20
+    drop(page, *[(f"{number}.png", "image/png", large) for number in range(6)])
+    wait_for_thumbnails(page, 5)
+    until(lambda: page.is_visible("#attach-note"))
+    assert page.inner_text("#attach-note") == "5.png is too much: the images of a message are too large together."

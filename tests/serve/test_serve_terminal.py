@@ -106,6 +106,8 @@ def test_one_question_by_option_and_by_pipe(small_folder: Path, capsys, monkeypa
         (["serve", "--max-batch", "0"], "--max-batch is 0; a number from 1"),
         (["serve", "--cache-memory", "lots"], "--cache-memory is 'lots'; a size such as 512MiB"),
         (["serve", "--grace", "nan"], "--grace is nan"),
+        (["serve", "--max-images", "-1"], "--max-images is -1; a number from 0"),
+        (["serve", "--max-image", "lots"], "--max-image is 'lots'; a size such as"),
         (["serve", "--adapter", "x"], "NAME=DIRECTORY is expected"),
         (["serve", "--bits", "5"], "invalid choice"),
         (["serve", "extra"], "unrecognized arguments"),
