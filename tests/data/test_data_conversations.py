@@ -18,7 +18,7 @@ from foretell.data.conversations import (
     lines_in_words,
     read_conversations,
 )
-from foretell.data.packing import PADDING, ConversationStream, conversation_batches, first_fit
+from foretell.data.packing import PADDING, PackedStream, first_fit, packed_batches
 from foretell.data.stream import IGNORED
 
 
@@ -99,7 +99,7 @@ def test_what_does_not_fit_is_named_and_what_marks_nothing_refused() -> None:
 
 def test_labels_are_the_assistants_tokens_and_its_end_of_turn() -> None:
     conversations, _ = encode_conversations([Conversation(1, chat("hi", "ok")["messages"])], LetterChat(), 16)
-    (batch,) = conversation_batches(conversations, 12, 4)
+    (batch,) = packed_batches(conversations, 12, 4)
     ids = [4, ord("h"), ord("i"), 0, 9, ord("o"), ord("k"), 0]
     assert batch.inputs[0].tolist() == [*ids[:-1], 0, 0, 0, 0, 0]
     assert batch.labels[0].tolist() == [IGNORED] * 4 + [ord("o"), ord("k"), 0] + [IGNORED] * 5
@@ -129,21 +129,21 @@ def conversations_in(batches) -> list[list[int]]:
 
 def test_an_epoch_visits_every_conversation_once_in_an_order_of_the_seed() -> None:
     conversations = encoded(40)
-    everything = conversations_in(conversation_batches(conversations, 32, 8))
+    everything = conversations_in(packed_batches(conversations, 32, 8))
     assert len(everything) == 40
-    first = ConversationStream(conversations, 32, 1, seed=1)
+    first = PackedStream(conversations, 32, 1, seed=1)
     rows = [first.rows_of(epoch) for epoch in (1, 2, 3)]
     epochs = [[first.next_batch() for _ in range(count)] for count in np.diff([0, *rows])]
     assert all(conversations_in(epoch) == everything for epoch in epochs)
     assert not torch.equal(epochs[0][0].inputs, epochs[1][0].inputs)
-    again, other = (ConversationStream(conversations, 32, 1, seed=seed).next_batch() for seed in (1, 2))
+    again, other = (PackedStream(conversations, 32, 1, seed=seed).next_batch() for seed in (1, 2))
     assert torch.equal(again.inputs, epochs[0][0].inputs) and not torch.equal(other.inputs, again.inputs)
 
 
 @given(st.integers(0, 60), st.integers(1, 5))
 def test_a_stream_goes_on_exactly(steps: int, rows: int) -> None:
     conversations = encoded(20)
-    whole, broken = (ConversationStream(conversations, 32, rows, seed=3) for _ in range(2))
+    whole, broken = (PackedStream(conversations, 32, rows, seed=3) for _ in range(2))
     for _ in range(steps):
         whole.next_batch()
     broken.load_state_dict(json.loads(json.dumps(whole.state_dict())))
@@ -153,14 +153,14 @@ def test_a_stream_goes_on_exactly(steps: int, rows: int) -> None:
 
 
 def test_a_state_of_other_data_is_refused() -> None:
-    stream = ConversationStream(encoded(20), 32, 2, seed=3)
-    for other in (ConversationStream(encoded(21), 32, 2, seed=3), ConversationStream(encoded(20), 31, 2, seed=3)):
+    stream = PackedStream(encoded(20), 32, 2, seed=3)
+    for other in (PackedStream(encoded(21), 32, 2, seed=3), PackedStream(encoded(20), 31, 2, seed=3)):
         with pytest.raises(UserError, match="goes on with the data"):
             other.load_state_dict(stream.state_dict())
     with pytest.raises(UserError, match="number of rows"):
         stream.load_state_dict({**stream.state_dict(), "position": -1})
-    with pytest.raises(UserError, match="no conversations"):
-        ConversationStream(encoded(3).subset([]), 32, 1, seed=0)
+    with pytest.raises(UserError, match="no documents"):
+        PackedStream(encoded(3).subset([]), 32, 1, seed=0)
 
 
 def test_what_is_held_out_is_not_trained_on() -> None:

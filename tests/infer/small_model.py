@@ -2,12 +2,13 @@
 
 import copy
 import functools
+import shutil
 
 import pytest
 import torch
 
 from foretell.data.tokenizer import Tokenizer
-from foretell.infer.native.library import Kernels, KernelsUnavailableError, kernels
+from foretell.infer.native.library import Kernels, kernels
 from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder, build_decoder
 
@@ -42,7 +43,6 @@ def tokenizer() -> Tokenizer:
 
 
 def built_kernels() -> Kernels:
-    try:
-        return kernels()
-    except KernelsUnavailableError as error:
-        pytest.skip(f"no compiled kernels here: {error}")
+    if not any(map(shutil.which, ("g++", "clang++"))):
+        pytest.skip("no compiled kernels here: there is no C++ compiler")
+    return kernels()

@@ -90,8 +90,8 @@ def test_without_the_kernels_packed_weights_are_unpacked_once() -> None:
 def test_no_prefix_is_computed_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     tried = engine()
     computed = []
-    hidden = tried.decoder.hidden
-    monkeypatch.setattr(tried.decoder, "hidden", lambda ids, cache: computed.append(ids.shape[1]) or hidden(ids, cache))
+    states = tried.decoder.states
+    monkeypatch.setattr(tried.decoder, "states", lambda x, cache: computed.append(x.shape[1]) or states(x, cache))
     prompt = random_ids(100)
     answers = tried.complete([Request((*prompt, n), 1, GREEDY) for n in range(5)])
     assert [answer.cached for answer in answers] == [0, 96, 96, 96, 96]

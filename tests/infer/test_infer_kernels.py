@@ -73,7 +73,8 @@ def test_norm_and_feed_forward() -> None:
 
 @pytest.mark.parametrize("native", [True, False])
 @pytest.mark.parametrize("changes", [{}, {"qk_norm": True}, {"head_dim": 20, "base_width": 64, "tied": True},
-                                     {"heads": 2, "head_dim": 8}, {"heads": 26, "kv_heads": 1}], ids=str)  # fmt: skip
+                                     {"heads": 2, "head_dim": 8}, {"heads": 26, "kv_heads": 1},
+                                     {"window": 13}, {"window": 16, "window_from": 1}], ids=str)  # fmt: skip
 def test_pieces_through_a_paged_cache_equal_one_pass(native: bool, changes: dict) -> None:
     built = small_model.built_kernels()
     model = small_model.decoder(**changes)

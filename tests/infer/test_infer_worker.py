@@ -71,14 +71,14 @@ def test_cancelling_and_mistakes() -> None:
 
 def test_a_failing_pass_ends_its_requests_and_nothing_else(monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     worker = EngineThread(engine())
-    hidden = worker.engine.decoder.hidden
+    states = worker.engine.decoder.states
 
     def broken(*_):
         raise ArithmeticError("a broken pass")
 
-    monkeypatch.setattr(worker.engine.decoder, "hidden", broken)
+    monkeypatch.setattr(worker.engine.decoder, "states", broken)
     assert Answer(worker, Request(random_ids(10), 5)).wait().finish == "error"
-    monkeypatch.setattr(worker.engine.decoder, "hidden", hidden)
+    monkeypatch.setattr(worker.engine.decoder, "states", states)
     failing = worker.submit(Request(random_ids(10), 5, GREEDY), lambda update: 1 / 0)
     (expected,) = engine().complete([Request(random_ids(10), 5, GREEDY)])
     assert Answer(worker, Request(random_ids(10), 5, GREEDY)).wait().tokens == expected.tokens
@@ -96,7 +96,7 @@ def test_a_thread_that_dies_tells_everybody_first(monkeypatch: pytest.MonkeyPatc
         raise MemoryError
 
     monkeypatch.setattr(worker.engine, "reset", no_memory)
-    monkeypatch.setattr(worker.engine.decoder, "hidden", no_memory)
+    monkeypatch.setattr(worker.engine.decoder, "states", no_memory)
     assert Answer(worker, Request(random_ids(10), 5)).wait().finish == "error"
     worker._thread.join(10)
     with pytest.raises(RuntimeError, match="stopping"):

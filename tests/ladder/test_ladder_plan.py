@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 
 from foretell.core.errors import UserError
 from foretell.ladder.config import LadderConfig, ShapeConfig, TargetConfig
-from foretell.ladder.plan import Plan, batch_rows, make_plan, plan_record, price
+from foretell.ladder.plan import Family, Plan, batch_rows, make_plan, plan_record, price
 from foretell.ladder.tuning import choose_learning_rate
 from foretell.model.config import count_parameters
 from foretell.train.config import TrainingConfig
 
 
 def planned(flops: float = 2e13, **ladder) -> Plan:
-    return make_plan(ShapeConfig(), TargetConfig(flops=flops), LadderConfig(width_step=2, **ladder), TrainingConfig(),
-                     512, seed=7)  # fmt: skip
+    family = Family(ShapeConfig(), 512)
+    return make_plan(family, TargetConfig(flops=flops), LadderConfig(width_step=2, **ladder), TrainingConfig(), seed=7)
 
 
 @settings(max_examples=25)

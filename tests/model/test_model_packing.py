@@ -4,6 +4,7 @@ import pytest
 import torch
 from adapted_models import filled, ids_of, small
 
+from foretell.core.packing import BRANCHES
 from foretell.model.attention import LONGEST, visible_within
 from foretell.model.decoder import build_decoder
 from foretell.model.lora import Adapter, LoRAConfig
@@ -13,14 +14,20 @@ from foretell.model.primitives import IGNORED
 def packed(model, lengths: tuple[int, ...]):
     """Documents of these lengths in one row, and the row's numbers of documents."""
     ids = torch.randint(0, model.config.vocab_size, (1, sum(lengths) + 1), generator=torch.Generator().manual_seed(2))
-    documents = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths)).unsqueeze(0)
+    documents = torch.repeat_interleave(torch.arange(len(lengths)) * BRANCHES, torch.tensor(lengths)).unsqueeze(0)
     return ids[:, :-1], ids[:, 1:], documents
 
 
 def test_what_a_position_sees() -> None:
-    visible = visible_within(torch.tensor([[0, 0, 1, 1, 1]]))[0, 0]
+    one = BRANCHES
+    visible = visible_within(torch.tensor([[0, 0, one, one, one]]))[0, 0]
     assert visible.int().tolist() == [[1, 0, 0, 0, 0], [1, 1, 0, 0, 0], [0, 0, 1, 0, 0], [0, 0, 1, 1, 0],
                                       [0, 0, 1, 1, 1]]  # fmt: skip
+    visible = visible_within(torch.tensor([[0, one, one, one + 1, one + 2, one + 2, -1, -1]]))[0, 0]
+    assert visible.int().tolist() == [
+        [1, 0, 0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0, 0, 0], [0, 1, 1, 1, 0, 0, 0, 0],
+        [0, 1, 1, 0, 1, 0, 0, 0], [0, 1, 1, 0, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 0, 0, 1, 1],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("context", [100, LONGEST + 50])  # both ways of attention
@@ -35,7 +42,7 @@ def test_losses_and_gradients_are_those_of_each_document_alone(context: int, sha
     parts = list(zip(ids.split(lengths, 1), labels.split(lengths, 1), strict=True))
     alone = [model.loss(*pair) for pair in parts]
     for index, loss in enumerate(alone):
-        only = torch.where(documents == index, labels, IGNORED)
+        only = torch.where(documents == index * BRANCHES, labels, IGNORED)
         torch.testing.assert_close(model.loss(ids, only, documents), loss, rtol=1e-5, atol=1e-5)
     expected = torch.autograd.grad(sum(alone), list(model.parameters()))
     for ours, theirs in zip(gradients, expected, strict=True):

@@ -19,7 +19,7 @@ def test_all_peers_are_measured(tmp_path, monkeypatch, capfd) -> None:
     pytest.importorskip("peft")
     monkeypatch.setattr(bench, "bench_sft", functools.partial(bench_sft, load=wide_base))
     data = write(tmp_path / "a.jsonl", *[chat("q" * number, "a" * 100) for number in range(1, 81)])
-    command = ["bench", "sft", "--model", "tiny", "--data", str(data), "--steps", "10"]
+    command = ["bench", "sft", "--model", "tiny", "--data", str(data), "--steps", "10", "--train-steps", "20"]
     assert main([*command, "--output", str(tmp_path / "bench.json")]) == 0
     record = json.loads((tmp_path / "bench.json").read_text())
     rows = record["rows"]
@@ -27,6 +27,7 @@ def test_all_peers_are_measured(tmp_path, monkeypatch, capfd) -> None:
     assert all(row["tokens_per_second"] > 0 and len(row["seconds"]) == 10 for row in rows.values())
     assert rows[LORA]["trained_parameters"] == rows[PEFT]["trained_parameters"]
     assert rows[FULL]["trained_parameters"] == count_parameters(WIDE).total
+    assert record["heldout_against_full"] > 0 and record["what"].endswith("after 20 steps")
     for name in (LORA, FULL):
         assert rows[name]["peak_memory_bytes"] > 10**7 and 0 < rows[name]["heldout"]["nats_per_token"] < 20
 
@@ -34,9 +35,9 @@ def test_all_peers_are_measured(tmp_path, monkeypatch, capfd) -> None:
 def test_what_it_refuses(tmp_path) -> None:
     pytest.importorskip("peft")
     with pytest.raises(UserError, match="--steps is 9"):
-        bench_sft("tiny", None, 9, wide_base)
+        bench_sft("tiny", None, 9, load=wide_base)
     with pytest.raises(UserError, match="is missing"):
-        bench_sft("tiny", tmp_path / "nothing.jsonl", 10, wide_base)
+        bench_sft("tiny", tmp_path / "nothing.jsonl", 10, load=wide_base)
 
 
 def test_docstrings_are_conversations() -> None:

@@ -16,7 +16,7 @@ from foretell.cli.main import main
 from foretell.cli.sft import targets_of
 from foretell.core.errors import InterruptedRunError, UserError
 from foretell.core.runlog import read_log
-from foretell.data.packing import ConversationStream, packed_batch
+from foretell.data.packing import PackedStream
 from foretell.model.decoder import build_decoder
 from foretell.model.hf import load_hf, save_hf
 from foretell.model.lora import Adapter, LoRAConfig, adaptable_sites, put_module
@@ -162,7 +162,7 @@ def test_another_base_or_other_data_is_refused_in_the_same_folder(tmp_path: Path
 def test_a_steps_gradient_does_not_depend_on_how_it_is_cut(tmp_path: Path) -> None:
     """Micro-batches have unequal numbers of labels; the loss is the mean over those of the whole step."""
     plan = tiny_plan(tmp_path, batch_tokens=512)
-    batch = ConversationStream(plan.train, plan.settings.room, 8, 0).next_batch()
+    batch = PackedStream(plan.train, plan.settings.room, 8, 0).next_batch()
     counts = [int((row != -100).sum()) for row in batch.labels]
     assert len(set(counts)) > 1 and sum(counts) == batch.tokens
     gradients = []
@@ -180,8 +180,8 @@ def test_packed_rows_have_the_losses_of_conversations_alone(tmp_path: Path) -> N
     model = plan.base.decoder
     rows = [list(range(0, 3)), [3], list(range(4, 7))]
     with torch.no_grad():
-        together = model.loss(*packed_batch(plan.train, rows, plan.settings.room).tensors)
-        alone = [model.loss(*packed_batch(plan.train, [[item]], plan.settings.room).tensors[:2]) for item in range(7)]
+        together = model.loss(*plan.train.batch(rows, plan.settings.room).tensors)
+        alone = [model.loss(*plan.train.batch([[item]], plan.settings.room).tensors[:2]) for item in range(7)]
     torch.testing.assert_close(together, sum(alone), rtol=1e-5, atol=1e-5)
 
 

@@ -13,14 +13,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 sys.path.append(str(Path(__file__).parents[1] / "infer"))
+import seeing_model
 import small_model
 
 from foretell.data.chat import ChatTemplate
+from foretell.data.config import IMAGE_BREAK, IMAGE_END, IMAGE_TOKEN
 from foretell.data.tokenizer import CHAT_TEMPLATE
 from foretell.infer.engine import EngineOptions
 from foretell.infer.loading import LoadedModel
+from foretell.model.lora import Adapter, LoRAConfig
 from foretell.serve.options import ServeOptions
 
 pytest.importorskip("fastapi", reason="the extra 'serve' is not installed")
@@ -42,6 +46,26 @@ def small_chat(context: int = 400, template: str | None = CHAT_TEMPLATE) -> Load
     chat = ChatTemplate(template, tokenizer) if template else None
     ends = tuple(sorted({tokenizer.end_of_text_id, tokenizer.special_token_id("<|im_end|>")}))
     return LoadedModel("small", small_model.decoder(), tokenizer, chat, ends, (), context)
+
+
+def seeing_chat(context: int = 400) -> LoadedModel:
+    """A small model that reads images, new each time, for an engine uses its decoder up."""
+    tokenizer = small_model.tokenizer()
+    names = (IMAGE_TOKEN, IMAGE_BREAK, IMAGE_END)
+    chat = ChatTemplate(CHAT_TEMPLATE, tokenizer, IMAGE_TOKEN)
+    return LoadedModel(
+        "seer", seeing_model.decoder(), tokenizer, chat, small_chat().end_of_turn_ids, (), context, names
+    )
+
+
+def poet() -> Adapter:
+    """An adapter that changes what the small model says."""
+    adapter = Adapter(small_model.config(), LoRAConfig(rank=2, targets=("q_proj", "up_proj")))
+    with torch.no_grad():
+        for update in adapter.updates.values():
+            for b in update.b.values():
+                b.fill_(0.3)
+    return adapter
 
 
 def until(condition: Callable[[], object], seconds: float = 10.0) -> None:

@@ -1,9 +1,5 @@
 import pytest
-import small_model
-import torch
-from live import Live, serving, small_chat
-
-from foretell.model.lora import Adapter, LoRAConfig
+from live import Live, poet, serving, small_chat
 
 
 def ask(client, prompt="hello world", **options):
@@ -83,16 +79,6 @@ def test_tokens_there_and_back(live: Live) -> None:
     assert live.ask("/detokenize", {"tokens": body["tokens"]})[1] == {"prompt": "hello world"}
     status, body, _ = live.ask("/tokenize", {"messages": [{"role": "user", "content": "<|im_end|>"}]})
     assert body["token_strs"] is None and body["tokens"].count(2) == 1
-
-
-def poet() -> Adapter:
-    """An adapter that changes what the small model says."""
-    adapter = Adapter(small_model.config(), LoRAConfig(rank=2, targets=("q_proj", "up_proj")))
-    with torch.no_grad():
-        for update in adapter.updates.values():
-            for b in update.b.values():
-                b.fill_(0.3)
-    return adapter
 
 
 def test_adapters_are_models_of_their_own() -> None:

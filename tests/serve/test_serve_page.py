@@ -1,5 +1,6 @@
 """The chat page in a real browser."""
 
+import re
 import time
 
 import pytest
@@ -20,6 +21,18 @@ def ask(page, text: str) -> None:
     page.wait_for_selector("body:not(.busy)")
 
 
+def kept(page) -> dict:
+    """The open conversation as the server has it."""
+    return page.evaluate("fetch('/api/conversations/' + location.hash.slice(1)).then(a => a.json())")
+
+
+def tree(page) -> list[tuple[str, int | None]]:
+    """Its messages, each with the place of the one it follows."""
+    messages = kept(page)["messages"]
+    places = {message["id"]: place for place, message in enumerate(messages)}
+    return [(message["role"], places.get(message["parent"])) for message in messages]
+
+
 def test_an_answer_comes_is_kept_and_found_again(page, page_server: Live) -> None:
     setting(page, max_tokens=20, seed=1)
     ask(page, "hello world")
@@ -27,10 +40,10 @@ def test_an_answer_comes_is_kept_and_found_again(page, page_server: Live) -> Non
         model="small", messages=[{"role": "user", "content": "hello world"}], max_tokens=20, seed=1, temperature=0.7,
         top_p=0.95,
     )  # fmt: skip
-    kept = page.evaluate("fetch('/api/conversations/' + location.hash.slice(1)).then(a => a.json())")
-    assert [message["role"] for message in kept["messages"]] == ["user", "assistant"]
-    assert kept["messages"][1]["content"] == expected.choices[0].message.content
-    assert kept["messages"][1]["details"]["tokens"] == expected.usage.completion_tokens
+    messages = kept(page)["messages"]
+    assert [message["role"] for message in messages] == ["user", "assistant"]
+    assert messages[1]["content"] == expected.choices[0].message.content
+    assert messages[1]["details"]["tokens"] == expected.usage.completion_tokens
     assert page.title() == "hello world · Foretell" and page.inner_text(".entry.current .open") == "hello world"
     shown = page.inner_text(".message.assistant .prose")
     page.reload()
@@ -161,16 +174,147 @@ def test_keys_themes_and_a_narrow_page(page) -> None:
     assert unnamed == []
 
 
-def test_errors_are_shown_and_tried_again(page) -> None:
+def fail_once(page, body: str, status: int = 200) -> None:
+    page.route("**/v1/chat/completions", lambda route: route.fulfill(
+        status=status, content_type="text/event-stream", body=body), times=1)  # fmt: skip
+
+
+PART = 'data: {"choices": [{"index": 0, "delta": {"content": "a part"}, "finish_reason": null}]}\n\n'
+BROKEN = {
+    "by an error": (PART + 'data: {"error": {"message": "The model failed."}}\n\n', "The model failed."),
+    "by the network": (PART, "The connection to the server was lost."),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_answer_is_kept_beside_the_next_try(page, how: str) -> None:
+    body, message = BROKEN[how]
+    fail_once(page, body)
     setting(page, max_tokens=4)
     ask(page, "hello")
-    setting(page, max_tokens=5000)
+    assert page.inner_text(".assistant .prose") == "a part" and page.inner_text(".failure p") == message
+    page.click(".failure button")
+    until(lambda: page.evaluate("document.querySelector('.assistant .switcher span')?.textContent === '2/2'"))
+    page.wait_for_selector("body:not(.busy)")
+    assert tree(page) == [("user", None), ("assistant", 0), ("assistant", 0)]
+    assert page.locator(".failure").count() == 0
+
+
+def test_a_refused_question_is_answered_later(page) -> None:
+    fail_once(page, '{"error": {"message": "The queue is full.", "code": "queue_full"}}', 429)
+    setting(page, max_tokens=4)
+    page.fill("#composer-text", "hello")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".failure")
+    page.wait_for_selector(".entry.current")
+    page.reload()  # as good as trying again
+    page.click(".user [aria-label='Answer']")
+    page.wait_for_selector(".message.assistant:not(.live) .actions")
+    assert tree(page) == [("user", None), ("assistant", 0)]
+    assert page.locator(".user [aria-label='Answer']").count() == 0
+
+
+def test_two_clicks_ask_once(page) -> None:
+    setting(page, max_tokens=4)
+    page.evaluate("[1, 2].forEach(() => document.querySelector('.examples button').click())")
+    page.wait_for_selector(".message.assistant:not(.live) .actions")
+    page.wait_for_selector("body:not(.busy)")
+    assert tree(page) == [("user", None), ("assistant", 0)]
+    page.evaluate("[1, 2].forEach(() => document.querySelector('[aria-label=Regenerate]').click())")
+    until(lambda: page.evaluate("document.querySelector('.assistant .switcher span')?.textContent === '2/2'"))
+    page.wait_for_selector("body:not(.busy)")
+    assert tree(page) == [("user", None), ("assistant", 0), ("assistant", 0)]
+    page.evaluate("""() => {
+        const text = document.querySelector('#composer-text');
+        for (const word of ['one', 'two']) {
+            text.value = word;
+            text.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter' }));
+        }
+    }""")
+    until(lambda: page.evaluate("document.querySelectorAll('.assistant .actions').length === 2"))
+    page.wait_for_selector("body:not(.busy)")
+    assert tree(page)[3:] == [("user", 2), ("assistant", 3)]
+    assert page.input_value("#composer-text") == "two", "what cannot be sent yet is not lost"
+
+
+def test_a_conversation_left_while_it_is_answered_blocks_no_other(page) -> None:
+    setting(page, max_tokens=4)
+    page.route("**/v1/chat/completions", lambda route: None, times=1)  # an answer that never comes
+    page.fill("#composer-text", "left")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".live")
+    left = page.evaluate("location.hash")
+    assert left, "it can be loaded again while it is answered"
+    page.click("#new-chat")
+    page.wait_for_selector(".welcome")
+    assert page.get_attribute("#send", "aria-label") == "Send" and page.evaluate("location.hash") == ""
+    ask(page, "another")
+    page.click(".entry .open[title=left]")
+    until(lambda: page.evaluate("location.hash") == left)
+    assert tree(page) == [("user", None)]
+    page.click(".user [aria-label='Answer']")
+    page.wait_for_selector(".message.assistant:not(.live) .actions")
+    assert tree(page) == [("user", None), ("assistant", 0)]
+
+
+def question_leaving(live: Live, room: int) -> str:
+    """A question after which the context has room for so many tokens."""
+    size = 0
+    while True:
+        content = "a " * size + "b"
+        count = live.ask("/tokenize", {"messages": [{"role": "user", "content": content}]})[1]["count"]
+        if count >= live.service.context - room:
+            assert count == live.service.context - room
+            return content
+        size += max(1, (live.service.context - room - count) // 2)
+
+
+@pytest.mark.parametrize("most", [None, 5000])
+def test_an_answer_has_what_room_there_is(page, page_server: Live, most: int | None) -> None:
+    if most:
+        setting(page, max_tokens=most)
+    ask(page, question_leaving(page_server, 3))
+    assert kept(page)["messages"][1]["details"]["tokens"] <= 3 and page.locator(".failure").count() == 0
     page.fill("#composer-text", "more")
     page.keyboard.press("Enter")
-    assert "context is 400 tokens" in page.inner_text(".failure p")
+    page.wait_for_selector(".failure")
+    sentence = page.inner_text(".failure p")
+    assert re.fullmatch(r"The prompt has \d+ tokens; the model's context is 400 tokens: shorten a message, "
+                        r"or begin a new conversation\.", sentence), sentence  # fmt: skip
+
+
+def test_a_conversation_remembers_its_model(page) -> None:
     setting(page, max_tokens=4)
-    page.click(".failure button")
-    until(lambda: page.evaluate("document.querySelectorAll('.assistant .actions').length === 2"))
+    page.click("#new-chat")
+    page.select_option("#model", "poet")
+    assert "poet" in page.inner_text(".welcome p")
+    ask(page, "of the poet")
+    page.wait_for_selector(".entry.current")
+    assert kept(page)["model"] == "poet"
+    page.click("#new-chat")
+    ask(page, "of the poet too")
+    assert kept(page)["model"] == "poet"
+    page.select_option("#model", "small")
+    page.click("[aria-label='Regenerate']")
+    until(lambda: kept(page)["model"] == "small")
+    page.wait_for_selector("body:not(.busy)")
+    page.click(".entry .open[title='of the poet']")
+    until(lambda: page.inner_text("#title") == "of the poet")
+    assert page.input_value("#model") == "poet"
+    page.reload()
+    page.wait_for_selector(".message")
+    assert page.input_value("#model") == "poet"
+
+
+def test_the_skip_link_keeps_the_address(page) -> None:
+    setting(page, max_tokens=4)
+    ask(page, "hello")
+    page.wait_for_selector(".entry.current")
+    address = page.evaluate("location.hash")
+    page.focus("#skip")
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "composer-text"
+    assert page.evaluate("location.hash") == address != ""
 
 
 def test_a_key_is_asked_for(browser) -> None:
@@ -182,3 +326,20 @@ def test_a_key_is_asked_for(browser) -> None:
         page.wait_for_selector(".welcome")
         assert page.input_value("#model") == "small"
         page.close()
+
+
+def test_a_page_that_is_loaded_twice_at_once_keeps_its_conversation(page) -> None:
+    setting(page, max_tokens=4)
+    ask(page, "hello")
+    page.wait_for_selector(".entry.current")
+    address = page.evaluate("location.hash")
+    page.route("**/api/conversations/*", lambda route: None, times=1)  # that never comes
+    page.reload()
+    page.wait_for_selector(".entry")
+    assert page.evaluate("location.hash") == address != ""
+    page.reload()
+    page.wait_for_selector(".entry.current")
+    page.evaluate("location.hash = 'none'")
+    page.reload()
+    page.wait_for_selector(".failure")
+    until(lambda: page.evaluate("location.hash") == "")

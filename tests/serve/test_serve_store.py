@@ -3,10 +3,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from live import Live
+from live import Live, serving
+from pictures import GOOD, HOSTILE, url_of
 
 from foretell.core.errors import UserError
-from foretell.serve.store import ConversationStore, as_markdown, branch
+from foretell.serve import store as stores
+from foretell.serve.store import ConversationStore, StoredImage, as_markdown, branch
 
 
 def test_a_conversation_is_a_tree_that_outlives_the_program(tmp_path: Path) -> None:
@@ -69,7 +71,7 @@ def test_files_that_are_no_database(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / "later")
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(UserError, match="version 99; up to 1"):
+    with pytest.raises(UserError, match="version 99; up to 2"):
         ConversationStore(tmp_path / "later")
 
 
@@ -106,3 +108,51 @@ def test_the_routes(live: Live) -> None:
         assert live.ask(here, method=method)[0] == 404
     assert live.ask(here, {"title": "x"}, "PATCH")[0] == 404
     assert live.ask(f"{here}/messages", {"role": "user", "content": ""})[0] == 404
+
+
+def test_images_of_messages_are_kept_and_leave_with_them(tmp_path: Path) -> None:
+    store = ConversationStore(tmp_path / "c.sqlite")
+    identity = store.create(title="T")["id"]
+    pictures = [StoredImage("image/png", GOOD), StoredImage("image/gif", b"second")]
+    store.add(identity, "user", "look", images=pictures)
+    store.add(identity, "assistant", "I see")
+    store.close()
+    store = ConversationStore(tmp_path / "c.sqlite")
+    first, second = store.get(identity)["messages"]
+    assert first["images"] == [url_of(GOOD), url_of(b"second", "image/gif")] and second["images"] == []
+    written = as_markdown("T", "", [first])
+    assert f"## User\n\n![Image 1]({url_of(GOOD)})\n\n![Image 2](data:image/gif" in written
+    assert written.endswith("\n\nlook\n") and "messages" not in store.get(identity, messages=False)
+    store.delete(identity)
+    store.close()
+    assert sqlite3.connect(tmp_path / "c.sqlite").execute("SELECT count(*) FROM images").fetchone() == (0,)
+
+
+def test_a_database_of_before_images_is_taken_over(tmp_path: Path) -> None:
+    connection = sqlite3.connect(tmp_path / "old")
+    connection.executescript(stores.SCHEMA + "PRAGMA user_version = 1;")
+    connection.execute("INSERT INTO conversations VALUES ('a', 'old', '', '', '{}', NULL, 1, 1)")
+    connection.execute("INSERT INTO messages VALUES (7, 'a', NULL, 'user', 'hello', '{}', 1)")
+    connection.commit()
+    connection.close()
+    for _ in range(2):
+        store = ConversationStore(tmp_path / "old")
+        assert store.get("a")["messages"][0]["content"] == "hello"
+        assert store.add("a", "user", "look", images=[StoredImage("image/png", GOOD)])
+        store.close()
+
+
+def test_images_by_the_routes() -> None:
+    with serving(most_images=2, image_bytes=1000) as live:
+        here = f"/api/conversations/{live.ask('/api/conversations', {})[1]['id']}"
+        good = url_of(GOOD)
+        assert live.ask(f"{here}/messages", {"role": "user", "content": "", "images": [good, good]})[0] == 201
+        assert live.ask(here)[1]["messages"][0]["images"] == [good, good]
+        assert good in live.ask(f"{here}/export?format=markdown")[1]
+        assert "messages" not in live.ask(here, {"title": "new"}, "PATCH")[1]
+        svg = HOSTILE["a drawing that says so"]
+        for images, param in (([good] * 3, "images"), (["x"], "images[0]"), ([good, svg], "images[1]"),
+                              ([url_of(bytes(2000))], "images[0]"), ([3], "images[0]"), ("x", "images"),
+                              (["http://example.com/a.png"], "images[0]")):  # fmt: skip
+            status, answer, _ = live.ask(f"{here}/messages", {"role": "user", "content": "", "images": images})
+            assert status == 400 and answer["error"]["param"] == param, answer

@@ -51,7 +51,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def train(settings: RunSettings, data: Path, folder: Path, threads: int = 1) -> dict:
-    return Trainer(settings, data / "tokens", folder, threads=threads).run()
+    return Trainer(settings, data, folder, threads=threads).run()
 
 
 def test_a_run_learns_and_leaves_its_records(small_corpus: Path, tmp_path: Path) -> None:
@@ -120,7 +120,7 @@ def test_twenty_kills_change_no_bit(small_corpus: Path, tmp_path: Path) -> None:
         folder = tmp_path / f"killed{number}"
         killed = 0
         while not (folder / "result.json").exists():
-            paths = [tmp_path / "settings.json", small_corpus / "tokens", folder]
+            paths = [tmp_path / "settings.json", small_corpus, folder]
             child = subprocess.Popen([sys.executable, "-c", CHILD, *paths, str(threads)], stderr=subprocess.DEVNULL)
             while not (folder / "log.jsonl").exists() and child.poll() is None:
                 time.sleep(0.02)
@@ -139,7 +139,7 @@ def test_sigterm_saves_first(small_corpus: Path, tmp_path: Path) -> None:
     settings = run_settings(small_corpus / "tokens", steps=20_000, training=training)
     (tmp_path / "settings.json").write_text(settings.model_dump_json())
     folder = tmp_path / "run"
-    paths = [tmp_path / "settings.json", small_corpus / "tokens", folder]
+    paths = [tmp_path / "settings.json", small_corpus, folder]
     child = subprocess.Popen([sys.executable, "-c", CHILD, *paths, "1"], stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not any(read_log(folder / "log.jsonl", "step")) and time.monotonic() < deadline:
@@ -194,7 +194,7 @@ def test_the_guard_skips_then_rolls_back_then_stops(small_corpus: Path, tmp_path
     settings = run_settings(small_corpus / "tokens", training=training)
 
     def verdicts(folder: Path, spoiled: range) -> list[str]:
-        Trainer(settings, small_corpus / "tokens", folder, threads=1, objective=Spoiled(spoiled)).run()
+        Trainer(settings, small_corpus, folder, threads=1, objective=Spoiled(spoiled)).run()
         return [record["verdict"] for record in read_log(folder / "log.jsonl", "guard")]
 
     assert verdicts(tmp_path / "one", range(10, 12)) == ["skip", "skip"]

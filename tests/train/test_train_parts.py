@@ -7,14 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretell.core.errors import DivergedError, UserError
+from foretell.data.stream import Batch
 from foretell.data.tokens import TokenDataset
+from foretell.model.config import ModelConfig
 from foretell.model.decoder import build_decoder
 from foretell.model.parametrization import Parametrization
+from foretell.model.vision_config import VisionConfig
 from foretell.train import execution
 from foretell.train.config import GuardConfig, TrainingConfig
 from foretell.train.evaluate import evaluate
 from foretell.train.guard import Guard
+from foretell.train.objective import next_token
 from foretell.train.optimizer import build_optimizer, set_learning_rate
+from foretell.train.replicas import accumulate
 from foretell.train.schedule import learning_rate_factor
 from small_runs import run_settings
 
@@ -108,3 +113,14 @@ def test_compilation_is_chosen_by_what_it_saves(small_corpus, monkeypatch, tmp_p
     wanted = short.model_copy(update={"training": TrainingConfig(compile="on")})
     with pytest.raises(UserError, match=r"training\.compile"):
         execution.choose_execution(wanted, 1)
+
+
+def test_a_vision_half_has_gradients_also_where_no_row_has_an_image() -> None:
+    vision = VisionConfig(patch=2, width=8, depth=1, heads=1, head_dim=8, ffn_width=8, longest=8, image_token=3)
+    shape = {"vocab_size": 11, "width": 8, "depth": 1, "heads": 1, "kv_heads": 1, "head_dim": 8, "ffn_width": 8}
+    model = build_decoder(ModelConfig(**shape, context=6, vision=vision))
+    ids = torch.randint(0, 3, (2, 6), generator=torch.Generator().manual_seed(0))
+    accumulate(model, next_token, Batch(ids, ids, ids.numel()), 1, 0)
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
+    assert all(gradient is not None for gradient in gradients.values())
+    assert not any(gradient.any() for name, gradient in gradients.items() if name.startswith("vision"))

@@ -17,7 +17,7 @@ def trained(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tup
     results = []
     for steps in (8, 16):
         settings = run_settings(small_corpus / "tokens", steps=steps)
-        results.append(Trainer(settings, small_corpus / "tokens", folder / f"steps{steps}", threads=1).run())
+        results.append(Trainer(settings, small_corpus, folder / f"steps{steps}", threads=1).run())
     return folder, results
 
 

@@ -15,8 +15,8 @@ from foretell.core.progress import say
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """``foretell bench train``, ``serve`` and ``sft``."""
-    record = {"train": _train, "serve": _serve, "sft": _sft}[arguments.what](arguments)
+    """``foretell bench train``, ``serve``, ``sft`` and ``vision``."""
+    record = {"train": _train, "serve": _serve, "sft": _sft, "vision": _vision}[arguments.what](arguments)
     if arguments.output:
         write_json(Path(arguments.output), record)
         say(f"written to {arguments.output}")
@@ -59,7 +59,8 @@ def _serve(arguments: argparse.Namespace) -> dict[str, Any]:
 def _sft(arguments: argparse.Namespace) -> dict[str, Any]:
     from foretell.posttrain.bench import bench_sft
 
-    record = bench_sft(arguments.model, Path(arguments.data) if arguments.data else None, arguments.steps)
+    data = Path(arguments.data) if arguments.data else None
+    record = bench_sft(arguments.model, data, arguments.steps, arguments.train_steps)
     table = _table(f"{record['what']} (medians, interleaved)",
                    "peer", "trained", "tokens/s", "peak memory", "held-out loss")  # fmt: skip
     for name, row in record["rows"].items():
@@ -68,6 +69,21 @@ def _sft(arguments: argparse.Namespace) -> dict[str, Any]:
             name, f"{row['trained_parameters']:,}", f"{row['tokens_per_second']:,.0f}",
             f"{memory / 1e6:,.0f} MB" if memory else "-", f"{heldout['nats_per_token']:.4f}" if heldout else "-",
         )  # fmt: skip
+    out.print(table)
+    return record
+
+
+def _vision(arguments: argparse.Namespace) -> dict[str, Any]:
+    from foretell.infer.bench_vision import PARTS, bench_vision
+
+    record = bench_vision(arguments.shapes, arguments.rounds)
+    table = _table("Two images and a question, ms (medians, interleaved); in brackets how many times that of foretell",
+                   "shape", "peer", *PARTS)  # fmt: skip
+    for row in record["rows"]:
+        for peer, found in row["seconds"].items():
+            ratios = {} if peer == "foretell" else row["ratio"]
+            cells = [f"{1e3 * found[part]:,.1f}" + (f" ({ratios[part]:.2f})" if ratios else "") for part in PARTS]
+            table.add_row(row["shape"], peer, *cells)
     out.print(table)
     return record
 

@@ -188,16 +188,22 @@ def build_parser() -> argparse.ArgumentParser:
     add_chat(verbs, MODEL_HELP)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument("what", choices=["train", "serve", "sft"],
+    bench.add_argument("what", choices=["train", "serve", "sft", "vision"],
                        help="train: tokens/s of a step against transformers' Llama; "
                        "serve: of decoding, streams and prompts against transformers and llama.cpp; "
-                       "sft: of LoRA against all weights and PEFT")  # fmt: skip
+                       "sft: of LoRA against all weights and PEFT; "
+                       "vision: images and a question against transformers' Llava")  # fmt: skip
     bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
     bench.add_argument("--steps", type=int, default=15, help="of train and sft: timed steps of each (default 15)")
+    bench.add_argument(
+        "--train-steps", type=int, default=0, help="of sft: steps of ours in all, before held-out losses are compared"
+    )
     bench.add_argument("--model", default="smollm2", help="of serve and sft (default smollm2)")
-    bench.add_argument("--rounds", type=int, default=7, help="of serve: timed rounds (default 7)")
+    bench.add_argument("--rounds", type=int, default=7, help="of serve and vision: timed rounds (default 7)")
     bench.add_argument("--peers", nargs="+", default=["foretell", "llama.cpp", "transformers"], metavar="PEER",
                        help="of serve (default foretell llama.cpp transformers)")  # fmt: skip
+    bench.add_argument("--shapes", nargs="+", default=["small", "smollm2"], metavar="SHAPE",
+                       help="of vision (default small smollm2)")  # fmt: skip
     bench.add_argument("--data", metavar="JSONL", help="of sft: conversations (default: docstrings)")
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser

@@ -5,18 +5,22 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from foretell.cli.output import out, print_findings
-from foretell.core.config import build, merge, parse_overrides
+from foretell.core.config import merge, parse_overrides
 from foretell.core.errors import UserError
 from foretell.core.progress import duration
 from foretell.core.wording import plural
 from foretell.ladder.plan import plan_record
-from foretell.recipes.config import Recipe, load_recipe
+from foretell.recipes.config import Recipe, load_recipe, recipe_of
 from foretell.recipes.planning import foreseen, measured_peak, plan_of, recorded_plan
 from foretell.recipes.workspace import open_run
+
+if TYPE_CHECKING:
+    from foretell.recipes.graft_config import GraftRecipe
 
 DEFAULT_RECIPE = "laptop"
 
@@ -30,9 +34,11 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
                 "recipe that is recorded there."
             )
         folder = Path(arguments.resume)
-        recipe = build(Recipe, merge(open_run(folder), {"output": str(folder), **parse_overrides(overrides)}))
+        recipe = recipe_of(merge(open_run(folder), {"output": str(folder), **parse_overrides(overrides)}))
     else:
         recipe = load_recipe(arguments.recipe or DEFAULT_RECIPE, overrides)
+    if not isinstance(recipe, Recipe):
+        return _graft(recipe, arguments.dry_run)
     show_plan(recipe)
     if not arguments.dry_run:
         from foretell.recipes.pipeline import run_recipe  # torch: two seconds that mistakes need not wait for
@@ -41,9 +47,27 @@ def run(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     return 0
 
 
+def _graft(recipe: GraftRecipe, dry_run: bool) -> int:
+    """A recipe of the other kind: it has no ladder."""
+    from foretell.recipes.graft import run_graft
+
+    graft = recipe.graft
+    out.print(
+        f"Graft '{recipe.name}': the encoder of {graft.encoder} onto {graft.model}; {graft.projector_steps} steps of "
+        f"encoder and projector, {graft.adapter_steps} with an adapter of rank {graft.lora.rank}, each of {graft.rows} "
+        f"rows of questions and {graft.text_rows} of text, {recipe.visual.room} positions a row; in {recipe.output}."
+    )
+    if not dry_run:
+        run_graft(recipe)
+    return 0
+
+
 def plan(arguments: argparse.Namespace, overrides: Sequence[str]) -> int:
     """``foretell plan``."""
-    show_plan(load_recipe(arguments.recipe or DEFAULT_RECIPE, overrides))
+    recipe = load_recipe(arguments.recipe or DEFAULT_RECIPE, overrides)
+    if not isinstance(recipe, Recipe):
+        return _graft(recipe, dry_run=True)
+    show_plan(recipe)
     return 0
 
 
@@ -63,13 +87,13 @@ def show_plan(recipe: Recipe) -> None:
     for name, size in rows:
         table.add_row(
             name, str(size["width"]), f"{size['parameters']['total']:,}", f"{size['tokens'] / 1e6:.2f}M",
-            f"{size['batch_rows']}x{size['context']}", str(size["steps"]), f"{size['flops']:.2e}",
+            _batch(size), str(size["steps"]), f"{size['flops']:.2e}",
             f"{size['ratio']:,.0f}x", str(len(size.get("seeds", [0]))),
         )  # fmt: skip
     out.print(table)
     cost = record["price"]
     tuning = len(record["learning_rates"]) * len(record["tuning"]) * recipe.ladder.tuning_seeds
-    once = record["target"]["tokens"] * planned.bytes_per_token
+    once = planned.target.text_tokens * planned.bytes_per_token
     heldout = min(recipe.corpus.heldout_bytes, once / 10)
     text = f"about {(once + heldout) / 1e6:,.1f} MB to read none of it twice"
     if recipe.target.max_epochs > 1:
@@ -82,3 +106,9 @@ def show_plan(recipe: Recipe) -> None:
         f"Law: {record['target']['law']}."
     )
     print_findings(foreseen(planned))
+
+
+def _batch(size: dict[str, Any]) -> str:
+    """Rows of text, and of questions about images, of a step."""
+    text = f"{size['batch_rows']}x{size['context']}"
+    return f"{text}+{size['visual_rows']}x{size['visual_room']}" if "visual_rows" in size else text

@@ -37,9 +37,11 @@ def serve(arguments: argparse.Namespace) -> int:
         allowed_hosts=_names(arguments.allowed_host),
         most_queued=_at_least("--max-queue", arguments.max_queue, 0),
         most_running=_at_least("--max-batch", arguments.max_batch, 1),
-        body_bytes=size("--max-body", arguments.max_body),
+        body_bytes=None if arguments.max_body is None else size("--max-body", arguments.max_body),
         timeout=_at_least("--request-timeout", arguments.request_timeout, 0.0),
         grace=_at_least("--grace", arguments.grace, 0.0), log_prompts=arguments.log_prompts,
+        image_urls=arguments.image_urls, most_images=_at_least("--max-images", arguments.max_images, 0),
+        image_bytes=size("--max-image", arguments.max_image),
     )  # fmt: skip
     engine = EngineOptions(memory=size("--cache-memory", arguments.cache_memory), bits=arguments.bits)
     folders = adapters(arguments.adapter)

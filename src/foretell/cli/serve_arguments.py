@@ -15,7 +15,8 @@ CHAT_EPILOG = """\
   foretell chat                                 talk to the embedded SmolLM2-135M-Instruct
   foretell chat model.gguf -m "Why is the sky blue?"
   foretell chat -m "Summarise this:" < notes.txt
-  /system, /regenerate, /reset, /save FILE and /quit while talking; Ctrl-C stops an answer.
+  foretell chat runs/seeing/model --image photo.jpg -m "What is this?"
+  /system, /image FILE, /regenerate, /reset, /save FILE and /quit while talking; Ctrl-C stops an answer.
 """
 
 
@@ -39,7 +40,12 @@ def add_serve(verbs: Any, model_help: str) -> None:
     serve.add_argument("--max-batch", type=int, default=32, metavar="N", help="answers at once (default 32)")
     serve.add_argument("--max-queue", type=int, default=256, metavar="N",
                        help="answers that may wait; more are told to come again (default 256)")  # fmt: skip
-    serve.add_argument("--max-body", default="2MiB", metavar="SIZE", help="of a request (default 2MiB)")
+    serve.add_argument("--max-body", metavar="SIZE",
+                       help="of a request (default 2MiB, and 32MiB for a model that reads images)")  # fmt: skip
+    serve.add_argument("--max-images", type=int, default=16, metavar="N", help="of a request (default 16)")
+    serve.add_argument("--max-image", default="10MiB", metavar="SIZE", help="of an image's file (default 10MiB)")
+    serve.add_argument("--image-urls", action="store_true",
+                       help="fetch images that requests give by address, from public hosts alone")  # fmt: skip
     serve.add_argument("--request-timeout", type=float, default=600.0, metavar="SECONDS",
                        help="after which an answer ends as it is (default 600)")  # fmt: skip
     serve.add_argument("--grace", type=float, default=30.0, metavar="SECONDS",
@@ -56,6 +62,8 @@ def add_chat(verbs: Any, model_help: str) -> None:
     chat = verbs.add_parser("chat", help="talk to a model in the terminal", epilog=CHAT_EPILOG, formatter_class=raw)
     chat.add_argument("model", nargs="?", default="smollm2", help=f"{model_help} (default smollm2)")
     chat.add_argument("-m", "--message", help="one question; the answer is printed, and that is all")
+    chat.add_argument("--image", nargs="+", action="extend", default=[], metavar="FILE",
+                      help="images for the first message, of a model that reads them")  # fmt: skip
     chat.add_argument("--system", default="", help="the system message")
     chat.add_argument("--max-tokens", type=int, help="of an answer (default: what the context has left)")
     chat.add_argument("--temperature", type=float, default=0.7, help="0 is greedy (default 0.7)")

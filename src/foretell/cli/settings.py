@@ -11,7 +11,7 @@ from rich.table import Table
 
 from foretell.cli.output import out
 from foretell.core.config import dotted_names
-from foretell.recipes.config import Recipe, load_recipe
+from foretell.recipes.config import load_recipe
 
 PAGE = """\
 # Settings of a recipe
@@ -28,7 +28,7 @@ def settings(arguments: argparse.Namespace) -> int:
     """Print every setting with its value and meaning."""
     recipe = load_recipe(arguments.recipe, [])
     rows = [(name, _written(_value(recipe, name)), field.description or "")
-            for name, field in dotted_names(Recipe).items()]  # fmt: skip
+            for name, field in dotted_names(type(recipe)).items()]  # fmt: skip
     if arguments.markdown:
         body = "".join(f"| `{name}` | `{value}` | {meaning} |\n" for name, value, meaning in rows)
         print(PAGE.format(name=recipe.name) + body, end="")

@@ -10,6 +10,11 @@ first letters of one). Templates can trim, split and test the strings as ever. A
 special tokens are whole; the text is cut at them, guards are taken out, and what lies between is encoded as text that
 yields no special token. A rendering without guards goes through the backend in one piece, as in transformers.
 
+**Images.** A part ``{"type": "image"}`` or ``{"type": "image_url"}`` of a message is one image token where it stands;
+:meth:`EncodedChat.expand` puts the image's whole run of tokens in its place. In what a message's text holds, the
+token's name is text like any other. Templates of models that read images go through lists of parts and write the token
+themselves; which do is found by trying. Others get one string with a mark for each image.
+
 **Loss masks.** ``{% generation %}`` puts a pair of marks around what the assistant says. Where a template has none, the
 spans follow from rendering the conversation up to each answer and after it; one that begins it begins after the
 generation prompt.
@@ -32,18 +37,21 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from foretell.core.errors import UserError
+from foretell.data.images import ImageTokens
+from foretell.data.messages import Message, checked_messages, images_joined, strings_parted
 from foretell.data.tokenizer import Tokenizer
 
-Message = Mapping[str, Any]
 PRIVATE_USE = range(0xE000, 0xF8FF)
+PROBE = "Zq7"  # a content that no template holds
 
 
 class Marks(NamedTuple):
-    """Characters that occur in no input of a rendering: the guard, and the two ends of what the assistant says."""
+    """Characters that occur in no input of a rendering: the guard, both ends of what the assistant says, an image."""
 
     guard: str
     start: str
     end: str
+    image: str
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,17 @@ class EncodedChat:
     ids: list[int]
     assistant: list[bool]
 
+    def expand(self, tokens: ImageTokens, grids: Sequence[tuple[int, int]]) -> EncodedChat:
+        """The same with the whole run of each image, of ``grids`` rows and columns of patches; runs are never learned.
+
+        Raises:
+            UserError: where the messages have not as many images.
+        """
+        runs = tokens.runs(self.ids, grids)
+        flags = zip(runs, self.ids, self.assistant, strict=True)
+        assistant = [mark and number != tokens.image for run, number, mark in flags for _ in run]
+        return EncodedChat([token for run in runs for token in run], assistant)
+
 
 class _Generation(Extension):
     """``{% generation %}...{% endgeneration %}``: its content between the environment's marks."""
@@ -68,7 +87,7 @@ class _Generation(Extension):
         line = next(parser.stream).lineno
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         marks: Marks = self.environment.marks  # type: ignore[attr-defined]
-        first, last = (nodes.Output([nodes.TemplateData(mark)], lineno=line) for mark in marks[1:])
+        first, last = (nodes.Output([nodes.TemplateData(mark)], lineno=line) for mark in (marks.start, marks.end))
         return [first, *body, last]
 
 
@@ -114,44 +133,20 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def checked_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages with a role each and contents as one string; lists of text parts are joined.
-
-    Raises:
-        UserError: naming the message and what is wrong with it.
-    """
-    if not messages:
-        raise UserError("messages is empty; at least one message is needed.")
-    found = []
-    for number, message in enumerate(messages):
-        where = f"messages[{number}]"
-        if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-            raise UserError(f"{where} has no role; a mapping with 'role' and 'content' is expected.")
-        content = message.get("content")
-        if isinstance(content, list | tuple):
-            for part in content:
-                kind = part.get("type") if isinstance(part, Mapping) else type(part).__name__
-                if kind != "text" or not isinstance(part.get("text"), str):
-                    raise UserError(f"{where}.content has a part of type {kind!r}; this model reads 'text' parts.")
-            content = "".join(part["text"] for part in content)
-        elif content is not None and not isinstance(content, str):
-            raise UserError(f"{where}.content is {content!r}; a string or a list of text parts is expected.")
-        # Answers that only call tools have no content, or a null one; templates test for both.
-        found.append({**message, "content": content} if "content" in message else dict(message))
-    return found
-
-
 class ChatTemplate:
     """A chat template and the tokenizer whose special tokens it writes."""
 
-    def __init__(self, source: str, tokenizer: Tokenizer) -> None:
-        """Compile it.
+    def __init__(self, source: str, tokenizer: Tokenizer, image_token: str | None = None) -> None:
+        """Compile it; ``image_token`` is the special token of a model that reads images.
 
         Raises:
-            UserError: where it is not valid Jinja.
+            UserError: where it is not valid Jinja, or the tokenizer has no such token.
         """
         self.source = source
         self.tokenizer = tokenizer
+        self.image_token = image_token
+        if image_token is not None:
+            tokenizer.special_token_id(image_token)
         _compiled(source, self._marks([]))
 
     def render(
@@ -213,25 +208,53 @@ class ChatTemplate:
         taken = {letter for text in (self.source, *_strings(given)) for letter in text}
         free = (chr(code) for code in PRIVATE_USE if chr(code) not in taken)
         try:
-            return Marks(next(free), next(free), next(free))
+            return Marks(next(free), next(free), next(free), next(free))
         except StopIteration as error:
-            raise UserError("The messages use up all private-use characters; the renderer needs three.") from error
+            raise UserError("The messages use up all private-use characters; the renderer needs four.") from error
 
     def _marked(
         self, messages: Sequence[Message], prompt: bool, tools: Any, variables: Mapping[str, Any]
     ) -> tuple[str, Marks]:
         """The rendering with its guards and marks in it."""
-        given = {"messages": checked_messages(messages), "tools": tools, "documents": None, **variables}
+        checked = checked_messages(messages, images=self.image_token is not None)
+        if self._reads_parts and not self._reads_strings:
+            checked = strings_parted(checked)
+        given = {"messages": checked, "tools": tools, "documents": None, **variables}
         marks = self._marks(given)
+        if not self._reads_parts:
+            given["messages"] = images_joined(checked, marks.image)
+        return self._rendered(given, marks, prompt).replace(marks.image, self.image_token or ""), marks
+
+    def _rendered(self, given: Mapping[str, Any], marks: Marks, prompt: bool) -> str:
         template = _compiled(self.source, marks)
         guarded = {key: self._guarded(value, marks.guard) for key, value in given.items()}
         try:
-            raw = template.render(**self.tokenizer.named_tokens, **guarded, add_generation_prompt=prompt)
+            return template.render(**self.tokenizer.named_tokens, **guarded, add_generation_prompt=prompt)
         except _Refusal as error:
             raise UserError(f"The chat template refuses these messages: {error}") from error
         except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
             raise UserError(f"The chat template cannot render these messages ({error}).") from error
-        return raw, marks
+
+    @cached_property
+    def _reads_parts(self) -> bool:
+        """Whether the template writes the image token and the text of a list of parts."""
+        return self.image_token is not None and self._writes(
+            [{"type": "image"}, {"type": "text", "text": PROBE}], self.image_token, PROBE
+        )
+
+    @cached_property
+    def _reads_strings(self) -> bool:
+        """Whether the template writes a content that is a string."""
+        return self._writes(PROBE, PROBE)
+
+    def _writes(self, content: Any, *wanted: str) -> bool:
+        messages = [{"role": "user", "content": content}]
+        given = {"messages": messages, "tools": None, "documents": None}
+        try:
+            text = self._rendered(given, self._marks(messages), True)
+        except UserError:
+            return False
+        return all(text.count(words) == 1 for words in wanted)
 
     @cached_property
     def _special(self) -> re.Pattern[str]:
@@ -334,7 +357,7 @@ def _spans(raw: str, marks: Marks) -> tuple[str, list[tuple[int, int]]]:
     text = ""
     places: list[int] = []
     for part in re.split(f"({marks.start}|{marks.end})", raw):
-        if part in marks[1:]:
+        if part in (marks.start, marks.end):
             places.append(len(text))
         else:
             text += part

@@ -15,6 +15,8 @@ SPECIAL_TOKENS = (
     "<|image|>",
     *(f"<|reserved_{number}|>" for number in range(12)),
 )
+IMAGE_TOKEN, IMAGE_BREAK, IMAGE_END = "<|image|>", "<|reserved_0|>", "<|reserved_1|>"
+IMAGE_TOKEN_ID = SPECIAL_TOKENS.index(IMAGE_TOKEN)
 
 
 def _whole_number(value: Any) -> Any:

@@ -13,12 +13,17 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from foretell.core.errors import UserError
 from foretell.core.files import sha256_bytes
+from foretell.core.packing import BRANCHES
 from foretell.core.progress import track
-from foretell.data.chat import ChatTemplate, checked_messages
+from foretell.data.chat import ChatTemplate
+from foretell.data.messages import checked_messages
+from foretell.data.packing import PADDING
+from foretell.data.stream import IGNORED, Batch
 
 ROLES = ("system", "user", "assistant")
 NAMED_FAULTS = 5
@@ -123,6 +128,23 @@ class ConversationSet:
     def digest(self) -> str:
         """SHA-256 of ids, marks and bounds."""
         return sha256_bytes(b"".join(part.tobytes() for part in (self.tokens, self.learned, self.offsets)))
+
+    def batch(self, rows: Sequence[Sequence[int]], room: int) -> Batch:
+        """The conversations of each row, one after the other; labels are the assistant's tokens only."""
+        inputs = np.zeros((len(rows), room), np.int64)
+        labels = np.full((len(rows), room), IGNORED, np.int64)
+        documents = np.full((len(rows), room), PADDING, np.int64)
+        for row, items in enumerate(rows):
+            start = 0
+            for number, item in enumerate(items):
+                ids, learned = self.one(item)
+                part = slice(start, start + len(ids) - 1)
+                inputs[row, part] = ids[:-1]
+                labels[row, part] = np.where(learned[1:], ids[1:], IGNORED)
+                documents[row, part] = number * BRANCHES
+                start = part.stop
+        count = int((labels != IGNORED).sum())
+        return Batch(torch.from_numpy(inputs), torch.from_numpy(labels), count, torch.from_numpy(documents))
 
     def subset(self, chosen: Sequence[int] | NDArray[np.int64]) -> ConversationSet:
         """The conversations ``chosen``, in that order."""

@@ -1,22 +1,20 @@
-"""Conversations packed into rows, in an order and at a position that can be restored exactly.
+"""Documents packed whole into rows, in an order and at a position that can be restored exactly.
 
-Every epoch visits the conversations in an order of its own and fills rows first-fit; a conversation is never cut, and
-no position sees another conversation (``Batch.documents``). Letters: R rows of a batch, T positions of a row (room).
+Every epoch visits the documents in an order of its own and fills rows first-fit; a document is never cut, and no
+position sees another document (``Batch.documents``). Letters: R rows of a batch, T positions of a row (room).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from foretell.core.errors import UserError
-from foretell.data.conversations import ConversationSet
-from foretell.data.stream import IGNORED, Batch, saved_position
+from foretell.data.stream import Batch, saved_position
 
 OPEN_ROWS = 64  # not yet full; more would fill a little better and take longer
 PADDING = -1  # number of the document that a row's end is, where nothing fits
@@ -42,41 +40,38 @@ def first_fit(lengths: NDArray[np.int64], order: Sequence[int] | NDArray[np.int6
     return rows
 
 
-def packed_batch(conversations: ConversationSet, rows: Sequence[Sequence[int]], room: int) -> Batch:
-    """The conversations of each row, one after the other; labels are the assistant's tokens only."""
-    inputs = np.zeros((len(rows), room), np.int64)
-    labels = np.full((len(rows), room), IGNORED, np.int64)
-    documents = np.full((len(rows), room), PADDING, np.int64)
-    for row, items in enumerate(rows):
-        start = 0
-        for number, item in enumerate(items):
-            ids, learned = conversations.one(item)
-            part = slice(start, start + len(ids) - 1)
-            inputs[row, part] = ids[:-1]
-            labels[row, part] = np.where(learned[1:], ids[1:], IGNORED)
-            documents[row, part] = number
-            start = part.stop
-    count = int((labels != IGNORED).sum())
-    return Batch(torch.from_numpy(inputs), torch.from_numpy(labels), count, torch.from_numpy(documents))
+class Packable(Protocol):
+    """Documents that can be packed: conversations, questions about images."""
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Positions that each takes in a row, ``[D]``."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides a batch."""
+
+    def batch(self, rows: Sequence[Sequence[int]], room: int) -> Batch:
+        """The documents of each row, one after the other, padded to ``room`` positions."""
 
 
-class ConversationStream:
+class PackedStream:
     """Endless batches: epoch after epoch without a gap."""
 
-    def __init__(self, conversations: ConversationSet, room: int, rows: int, seed: int) -> None:
+    def __init__(self, documents: Packable, room: int, rows: int, seed: int) -> None:
         """
         Args:
-            conversations: to learn from; none longer than ``room``.
+            documents: to learn from; none longer than ``room``.
             room: positions of a row, T >= 1.
             rows: rows of a batch, R >= 1.
             seed: decides the order, >= 0.
 
         Raises:
-            UserError: where there are no conversations.
+            UserError: where there are no documents.
         """
-        if not len(conversations):
-            raise UserError("There are no conversations to train on.")
-        self._conversations, self._room, self._rows, self._seed = conversations, room, rows, seed
+        if not len(documents.lengths):
+            raise UserError("There are no documents to train on.")
+        self._documents, self._room, self._rows, self._seed = documents, room, rows, seed
         self._position = 0
         self._plan = lru_cache(maxsize=2)(self._plan_epoch)
         self._starts = [0]  # rows before each epoch
@@ -91,7 +86,7 @@ class ConversationStream:
         """The next batch."""
         rows = [self._row(self._position + number) for number in range(self._rows)]
         self._position += self._rows
-        return packed_batch(self._conversations, rows, self._room)
+        return self._documents.batch(rows, self._room)
 
     def state_dict(self) -> dict[str, Any]:
         """The position after the batches handed out so far, as JSON."""
@@ -109,11 +104,12 @@ class ConversationStream:
         """Nothing is held open."""
 
     def _identity(self) -> dict[str, Any]:
-        return {"room": self._room, "seed": self._seed, "digest": self._conversations.digest}
+        return {"room": self._room, "seed": self._seed, "digest": self._documents.digest}
 
     def _plan_epoch(self, epoch: int) -> list[list[int]]:
         generator = np.random.Generator(np.random.PCG64([self._seed, epoch]))
-        return first_fit(self._conversations.lengths, generator.permutation(len(self._conversations)), self._room)
+        lengths = self._documents.lengths
+        return first_fit(lengths, generator.permutation(len(lengths)), self._room)
 
     def _row(self, number: int) -> list[int]:
         epoch = 0
@@ -122,8 +118,8 @@ class ConversationStream:
         return self._plan(epoch)[number - self._starts[epoch]]
 
 
-def conversation_batches(conversations: ConversationSet, room: int, rows: int) -> Iterator[Batch]:
-    """Every conversation once, packed in the order that they have."""
-    packed = first_fit(conversations.lengths, range(len(conversations)), room)
+def packed_batches(documents: Packable, room: int, rows: int) -> Iterator[Batch]:
+    """Every document once, packed in the order that they have."""
+    packed = first_fit(documents.lengths, range(len(documents.lengths)), room)
     for first in range(0, len(packed), rows):
-        yield packed_batch(conversations, packed[first : first + rows], room)
+        yield documents.batch(packed[first : first + rows], room)

@@ -10,7 +10,7 @@ Letters: R rows of a batch, T inputs of a row (the context), D documents, N toke
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
@@ -37,17 +37,30 @@ class Batch:
     tokens: int
     """Labels that count, over which the step's loss is a mean."""
     documents: torch.Tensor | None = None
-    """Where rows hold several documents that must not see each other: their numbers, int64 ``[R, T]``."""
+    """Where rows hold several documents that must not see each other: their numbers (see
+    :mod:`foretell.core.packing`), int64 ``[R, T]``."""
+    positions: torch.Tensor | None = None
+    """Where they do not count up along a row: the rotary position of each token, int64 ``[R, T]``."""
+    patches: torch.Tensor | None = None
+    """Where there are images: their patches, float32 ``[R, P, 3 p p]``, padded to the most of a row."""
+    places: torch.Tensor | None = None
+    """Of each patch its image's number in the row (-1: padding), row and column, int64 ``[R, P, 3]``."""
 
     @property
     def tensors(self) -> tuple[torch.Tensor, ...]:
         """What an objective takes, each cut into rows alike."""
-        return (self.inputs, self.labels) if self.documents is None else (self.inputs, self.labels, self.documents)
+        optional = (self.documents, self.positions, self.patches, self.places)
+        return (self.inputs, self.labels, *(tensor for tensor in optional if tensor is not None))
+
+    @classmethod
+    def of(cls, tensors: Sequence[torch.Tensor], tokens: int) -> Batch:
+        """The batch that has these :attr:`tensors`."""
+        inputs, labels, *optional = tensors
+        return cls(inputs, labels, tokens, *optional)
 
     def to(self, device: torch.device) -> Batch:
         """The same on ``device``."""
-        documents = None if self.documents is None else self.documents.to(device)
-        return Batch(self.inputs.to(device), self.labels.to(device), self.tokens, documents)
+        return Batch.of([tensor.to(device) for tensor in self.tensors], self.tokens)
 
 
 class Layout:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,10 @@ from foretell.data.records import read_documents
 TRAINING_BYTES = 10_000_000
 END_OF_TEXT_NAMES = ("<|endoftext|>", "<|end_of_text|>", "</s>", "<eos>", "<|im_end|>")
 CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
+    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
+    "{% if message['content'] is iterable and message['content'] is not string %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<|image|>{% else %}{{ part['text'] }}{% endif %}{% endfor %}"
+    "{% else %}{{ message['content'] }}{% endif %}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 
@@ -191,6 +195,11 @@ class Tokenizer:
             found = {entry["name"]: entry["template"] for entry in found}.get("default")
         return found
 
+    def with_chat_template(self, source: str) -> Tokenizer:
+        """The same tokenizer with another chat template, which :meth:`save` writes."""
+        settings = {**(self._settings or self._default_settings()), "chat_template": source}
+        return Tokenizer(tokenizers.Tokenizer.from_str(self.to_json()), settings, self.end_of_text)
+
     @cached_property
     def start_ids(self) -> tuple[int, ...]:
         """What comes before a plain text, as in training: the tokens that the tokenizer's own post-processor or its
@@ -303,10 +312,12 @@ class Tokenizer:
         return pieces
 
 
-def train_tokenizer(corpus_folder: Path, config: TokenizerConfig, folder: Path) -> Tokenizer:
+def train_tokenizer(
+    corpus_folder: Path, config: TokenizerConfig, folder: Path, others: Iterable[str] = ()
+) -> Tokenizer:
     """Train a tokenizer on the training split of a frozen corpus, or load ``config.file``, and save it.
 
-    At most 10 MB are used: the first training documents, whose order is already a random one.
+    At most 10 MB are used: the first training documents, whose order is already a random one, and all of ``others``.
 
     Raises:
         UserError: where the corpus or the file is broken, or the corpus is too small for ``vocab_size``.
@@ -315,7 +326,8 @@ def train_tokenizer(corpus_folder: Path, config: TokenizerConfig, folder: Path) 
         tokenizer = Tokenizer.from_file(config.file)
     else:
         with meter("reading text for the tokenizer (bytes)", TRAINING_BYTES) as shown:
-            tokenizer = Tokenizer.train(_training_texts(corpus_folder, shown.advance), config.vocab_size)
+            texts = chain(_training_texts(corpus_folder, shown.advance), others)
+            tokenizer = Tokenizer.train(texts, config.vocab_size)
     tokenizer.save(folder)
     return tokenizer
 

@@ -1,6 +1,7 @@
 """Memory of the cache in blocks of positions, and the prefixes whose keys and values are still in it.
 
-A block's content depends on its tokens, all before them, and the adapter; a chain of hashes over these is its name.
+A block's content depends on its tokens, all before them, and the adapter; a chain of hashes over these is its name. A
+token in a patch's place counts as the patch: :meth:`foretell.infer.images.PlacedImages.named`.
 Named blocks that nobody uses stay until their memory is needed, the longest unused first.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from foretell.core.errors import UserError
 from foretell.model.config import ModelConfig
@@ -19,13 +21,12 @@ from foretell.model.config import ModelConfig
 BLOCK = 16  # positions
 
 
-def block_names(ids: Sequence[int], adapter: str | None) -> list[bytes]:
+def block_names(ids: NDArray[np.int64], adapter: str | None) -> list[bytes]:
     """Names of the whole blocks of ``ids``."""
     name = b"" if adapter is None else adapter.encode()
     names = []
-    tokens = np.asarray(ids, dtype=np.int64)
-    for start in range(0, len(tokens) - BLOCK + 1, BLOCK):
-        name = hashlib.blake2b(name + tokens[start : start + BLOCK].tobytes(), digest_size=16).digest()
+    for start in range(0, len(ids) - BLOCK + 1, BLOCK):
+        name = hashlib.blake2b(name + ids[start : start + BLOCK].tobytes(), digest_size=16).digest()
         names.append(name)
     return names
 

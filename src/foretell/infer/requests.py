@@ -9,7 +9,9 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from foretell.core.errors import UserError
+from foretell.infer.images import PreparedImage, check_images
 from foretell.infer.sampling import Sampling
+from foretell.model.config import ModelConfig
 
 Finish = Literal["stop", "length", "cancelled", "deadline", "error"]
 
@@ -36,7 +38,7 @@ class Request:
     """One answer that is wanted.
 
     Attributes:
-        ids: the prompt, at least one token.
+        ids: the prompt, at least one token; images are in it as their whole runs of tokens.
         max_tokens: of the answer; 0 for a prompt's log-likelihoods alone.
         sampling: how tokens are drawn.
         stops: texts that end the answer and are not part of it.
@@ -46,6 +48,7 @@ class Request:
         adapter: name of a loaded adapter.
         deadline: seconds of :func:`time.monotonic` after which the answer ends as it is.
         grammar: what the answer must be of.
+        images: in the order in which their tokens are in ``ids``.
     """
 
     ids: tuple[int, ...]
@@ -58,13 +61,15 @@ class Request:
     adapter: str | None = None
     deadline: float | None = None
     grammar: Grammar | None = None
+    images: tuple[PreparedImage, ...] = ()
 
-    def check(self, vocab_size: int, context: int) -> None:
-        """Refuse what no engine of this model can answer.
+    def check(self, config: ModelConfig) -> None:
+        """Refuse what no engine of a model of this shape can answer.
 
         Raises:
             UserError: naming the field, its value and what is accepted.
         """
+        vocab_size, context = config.vocab_size, config.context
         if not self.ids:
             raise UserError("The prompt is empty; at least one token is needed.")
         wrong = next((token for token in self.ids if not 0 <= token < vocab_size), None)
@@ -77,6 +82,7 @@ class Request:
                 f"The prompt has {len(self.ids)} tokens and max_tokens is {self.max_tokens}; together at most "
                 f"{context} are accepted, the model's context."
             )
+        check_images(self.ids, self.images, config)
         self.sampling.check(vocab_size)
 
 

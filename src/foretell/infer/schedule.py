@@ -10,7 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
+import numpy as np
+
 from foretell.infer.blocks import BLOCK, BlockPool, block_names
+from foretell.infer.images import PlacedImages
 from foretell.infer.paged import Span
 from foretell.infer.requests import Request, TokenLogprob
 from foretell.infer.sampling import Sampler
@@ -29,10 +32,11 @@ class Running:
         blocks: of the cache that hold them.
         names: of the whole blocks of ``ids``, as far as they are known.
         cached: tokens of the prompt that did not have to be computed.
+        images: of the prompt, where it has any.
     """
 
-    def __init__(self, number: int, request: Request, stream: TextStream) -> None:
-        self.number, self.request, self.stream = number, request, stream
+    def __init__(self, number: int, request: Request, stream: TextStream, images: PlacedImages | None = None) -> None:
+        self.number, self.request, self.stream, self.images = number, request, stream, images
         self.sampler = Sampler(request.sampling, list(request.ids))
         self.ids = list(request.ids)
         self.computed = 0
@@ -60,13 +64,16 @@ class Running:
     def start_again(self) -> None:
         """Its blocks are gone: all of its tokens have to be in the cache anew."""
         self.computed = 0
+        if self.images is not None:
+            self.images.forget()
         if self.scores_prompt:
             self.prompt_logprobs.clear()
 
     def extend_names(self) -> None:
         """Name the blocks that have become whole."""
         if len(self.ids) // BLOCK > len(self.names):
-            self.names = block_names(self.ids, self.request.adapter)
+            ids = np.array(self.ids)
+            self.names = block_names(ids if self.images is None else self.images.named(ids), self.request.adapter)
 
 
 class Scheduler:

@@ -7,6 +7,21 @@ from pydantic import Field, field_validator
 from foretell.core.config import Settings
 
 
+class VisionShape(Settings):
+    """The vision encoder that every model of a ladder has; its width follows the decoder's."""
+
+    patch: int = Field(default=8, ge=1)
+    """Pixels of a patch's side."""
+    longest: int = Field(default=64, ge=8)
+    """Pixels of an image's longest edge at most; larger ones are shrunk."""
+    depth: int = Field(default=2, ge=1)
+    """Layers."""
+    width_ratio: float = Field(default=1.0, gt=0)
+    """Its width over the decoder's, about."""
+    head_dim: int = Field(default=16, ge=4, multiple_of=4)
+    """Width of an attention head; its width is a multiple of it."""
+
+
 class ShapeConfig(Settings):
     """What every model of a ladder shares; widths are planned."""
 
@@ -26,6 +41,8 @@ class ShapeConfig(Settings):
     """Base of the rotary frequencies."""
     base_width: int = Field(default=64, ge=1)
     """Width at which muP changes nothing (Yang et al. 2022)."""
+    vision: VisionShape = VisionShape()
+    """The encoder of images, where there are visual documents to learn from."""
 
 
 class TargetConfig(Settings):

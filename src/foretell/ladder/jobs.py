@@ -23,7 +23,7 @@ from foretell.train.interrupt import graceful_stop, stop_requested
 from foretell.train.loop import Trainer, recorded_result
 
 STOP_SECONDS = 20.0  # how long a worker may take to save after SIGTERM
-Job = tuple[RunSettings, Path, Path, float]  # settings, tokens, folder, peak
+Job = tuple[RunSettings, Path, Path, float]  # settings, data, folder, peak
 
 
 def job_folder(folder: Path, settings: RunSettings) -> Path:
@@ -31,14 +31,14 @@ def job_folder(folder: Path, settings: RunSettings) -> Path:
     return folder / f"{settings.role}-w{settings.model.width}-s{settings.seed}-{settings.digest()[:10]}"
 
 
-def train_job(settings: RunSettings, tokens: Path, folder: Path, peak: float) -> dict[str, Any]:
+def train_job(settings: RunSettings, data: Path, folder: Path, peak: float) -> dict[str, Any]:
     """Train one run on one thread; a run that diverges is recorded as such, without a loss.
 
     Raises:
         UserError: as :meth:`foretell.train.loop.Trainer.run`, but for divergence.
     """
     try:
-        return recorded_result(folder, settings) or Trainer(settings, tokens, folder, threads=1, peak=peak).run()
+        return recorded_result(folder, settings) or Trainer(settings, data, folder, threads=1, peak=peak).run()
     except DivergedError as error:
         result = {
             "config_hash": settings.digest(), "label": settings.label, "role": settings.role, "seed": settings.seed,
@@ -106,9 +106,11 @@ class _Worker:
 
 
 def run_jobs(
-    jobs: Sequence[RunSettings], tokens: Path, folder: Path, processes: int, peak: float, description: str
+    jobs: Sequence[RunSettings], data: Path, folder: Path, processes: int, peak: float, description: str
 ) -> list[dict[str, Any]]:
     """Train what is not recorded yet, ``processes`` at a time, and return every result in the order asked for.
+
+    ``data`` is the folder that holds ``tokens`` and, where runs learn from images, ``visual``.
 
     Raises:
         InterruptedRunError: on SIGTERM or Ctrl-C, after every worker has saved.
@@ -119,7 +121,7 @@ def run_jobs(
     missing = [index for index, result in enumerate(results) if result is None]
     if missing:
         share = peak / processes if not math.isnan(peak) else peak
-        queue = [(index, (jobs[index], tokens, folders[index], share)) for index in missing]
+        queue = [(index, (jobs[index], data, folders[index], share)) for index in missing]
         with meter(description, sum(jobs[index].flops for index in missing)) as shown:
             for index, result in _train_all(queue, min(processes, len(missing)), shown).items():
                 results[index] = result

@@ -8,13 +8,17 @@ and by the square root of the batch over batch sizes (Malladi et al. 2022, arXiv
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from foretell.core.errors import UserError
+from foretell.data.config import IMAGE_TOKEN_ID
+from foretell.data.visual.config import VisualConfig
 from foretell.ladder.config import LadderConfig, ShapeConfig, TargetConfig
 from foretell.model.config import ModelConfig, count_parameters, ffn_width_for, six_n_flops, training_flops_per_token
-from foretell.train.config import RunSettings, TrainingConfig
+from foretell.model.vision_config import VisionConfig
+from foretell.train.config import RunSettings, TrainingConfig, VisualFeed, step_positions, visual_flops
 
 # The batch at which a base learning rate is quoted, in tokens.
 REFERENCE_BATCH_TOKENS = 4096
@@ -32,33 +36,45 @@ class Size:
     model: ModelConfig
     steps: int
     rows: int
+    visual: VisualFeed | None = None
+
+    @property
+    def step_tokens(self) -> int:
+        """Positions of a step."""
+        return step_positions(self.rows, self.model.context, self.visual)
 
     @property
     def tokens(self) -> int:
-        """Training tokens."""
+        """Training tokens, those of images included."""
+        return self.steps * self.step_tokens
+
+    @property
+    def text_tokens(self) -> int:
+        """Of these, tokens of text."""
         return self.steps * self.rows * self.model.context
 
     @property
     def flops(self) -> float:
         """Training FLOPs."""
-        return self.tokens * training_flops_per_token(self.model)
+        text = self.rows * self.model.context * training_flops_per_token(self.model)
+        return self.steps * (text + visual_flops(self.model, self.visual))
 
     def learning_rate(self, base: float) -> float:
         """The base learning rate carried over to this size's batch; muP's multipliers do the widths."""
-        return base * math.sqrt(self.rows * self.model.context / REFERENCE_BATCH_TOKENS)
+        return base * math.sqrt(self.step_tokens / REFERENCE_BATCH_TOKENS)
 
 
 @dataclass(frozen=True)
 class Plan:
     """A target, its rungs from small to large, and the runs that tune the learning rate."""
 
-    shape: ShapeConfig
     target_config: TargetConfig
     ladder: LadderConfig
     training: TrainingConfig
     target: Size
     rungs: tuple[Size, ...]
     seed: int
+    documents: int = 0  # about images, as far as their number is known
 
     @property
     def bytes_per_token(self) -> float:
@@ -80,8 +96,22 @@ class Plan:
             "label": f"{role} width {size.model.width} seed {seed}" if not is_target else "target",
             "role": role, "model": size.model, "steps": size.steps, "rows": size.rows,
             "learning_rate": size.learning_rate(base_rate), "seed": seed,
-            "data": data, "training": training,
+            "data": data, "training": training, "visual": size.visual,
         })  # fmt: skip
+
+    def with_documents(self, counts: Mapping[str, Any]) -> Plan:
+        """The same sizes, with what their rows of questions hold by the store's own counts of its training split."""
+
+        def known(size: Size) -> Size:
+            assert size.visual is not None
+            found = {
+                "patches": counts["patches"] / counts["rows"],
+                "image_patches": counts["patches"] / max(1, counts["images"]),
+                "data": counts["digest"],
+            }
+            return replace(size, visual=size.visual.model_copy(update=found))
+
+        return replace(self, target=known(self.target), rungs=tuple(map(known, self.rungs)))
 
     def tuning_runs(self, data: str) -> dict[float, list[RunSettings]]:
         """The runs that try each base learning rate."""
@@ -107,15 +137,57 @@ class Plan:
         return self.run(self.target, "target", base_rate, self.seed, data)
 
 
-def shape_at(shape: ShapeConfig, width: int, vocab_size: int) -> ModelConfig:
-    """The model of a ladder at ``width``: heads of a fixed dimension, as many as fit and at least one."""
-    heads = max(1, round(width / shape.head_dim))
-    grouped = shape.queries_per_key if heads % shape.queries_per_key == 0 else 1
-    return ModelConfig(
-        vocab_size=vocab_size, width=width, depth=shape.depth, heads=heads, kv_heads=heads // grouped,
-        head_dim=shape.head_dim, ffn_width=ffn_width_for(width), context=shape.context, rope_theta=shape.rope_theta,
-        qk_norm=shape.qk_norm, tied=shape.tied, base_width=shape.base_width,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class Family:
+    """What every size of a ladder shares, and how one is made of a width or of a number of tokens."""
+
+    shape: ShapeConfig
+    vocab_size: int
+    visual: VisualConfig | None = None
+
+    def model_at(self, width: int) -> ModelConfig:
+        """The model at ``width``: heads of a fixed dimension, as many as fit and at least one."""
+        shape = self.shape
+        heads = max(1, round(width / shape.head_dim))
+        grouped = shape.queries_per_key if heads % shape.queries_per_key == 0 else 1
+        return ModelConfig(
+            vocab_size=self.vocab_size, width=width, depth=shape.depth, heads=heads, kv_heads=heads // grouped,
+            head_dim=shape.head_dim, ffn_width=ffn_width_for(width), context=shape.context,
+            rope_theta=shape.rope_theta, qk_norm=shape.qk_norm, tied=shape.tied, base_width=shape.base_width,
+            vision=None if self.visual is None else self._vision_at(width),
+        )  # fmt: skip
+
+    def _vision_at(self, width: int) -> VisionConfig:
+        vision = self.shape.vision
+        heads = max(1, round(width * vision.width_ratio / vision.head_dim))
+        own_width = heads * vision.head_dim
+        return VisionConfig(
+            patch=vision.patch, longest=vision.longest, width=own_width, depth=vision.depth, heads=heads,
+            head_dim=vision.head_dim, ffn_width=ffn_width_for(own_width),
+            base_width=max(1, round(self.shape.base_width * vision.width_ratio)), image_token=IMAGE_TOKEN_ID,
+        )  # fmt: skip
+
+    def size_for(self, model: ModelConfig, tokens: float) -> Size:
+        """A size trained on about ``tokens``, in whole steps; ``share`` of them are of questions about images."""
+        rows, visual = batch_rows(tokens, model.context), self.visual
+        feed = None
+        if visual is not None:
+            positions = rows * model.context
+            feed = self._feed(max(1, round(visual.share * positions / visual.room)))
+            rows = max(1, round((1 - visual.share) * rows))
+        steps = max(1, round(tokens / step_positions(rows, model.context, feed)))
+        return Size(model, steps, rows, feed)
+
+    def _feed(self, rows: int) -> VisualFeed:
+        """Before the documents are there: half of a row is taken to be patches, in images of the largest size."""
+        assert self.visual is not None
+        vision, room = self.shape.vision, self.visual.room
+        return VisualFeed(rows=rows, room=room, share=self.visual.share, patches=room / 2,
+                          image_patches=min(room / 2, (vision.longest / vision.patch) ** 2))  # fmt: skip
+
+    def natural(self, model: ModelConfig, tokens_per_parameter: float) -> Size:
+        """The size on the tokens that the shape asks for."""
+        return self.size_for(model, tokens_per_parameter * count_parameters(model).with_head)
 
 
 def batch_rows(tokens: float, context: int) -> int:
@@ -127,51 +199,34 @@ def batch_rows(tokens: float, context: int) -> int:
     return max(2, round(rows)) if rows < 12 else 8 * round(rows / 8)
 
 
-def size_for(model: ModelConfig, tokens: float) -> Size:
-    """A size trained on about ``tokens``, in whole steps."""
-    rows = batch_rows(tokens, model.context)
-    return Size(model, max(1, round(tokens / (rows * model.context))), rows)
-
-
-def natural_tokens(model: ModelConfig, tokens_per_parameter: float) -> float:
-    """Tokens that the shape asks for."""
-    return tokens_per_parameter * count_parameters(model).with_head
-
-
-def natural_flops(model: ModelConfig, tokens_per_parameter: float) -> float:
-    """FLOPs of training the shape on its natural tokens."""
-    return natural_tokens(model, tokens_per_parameter) * training_flops_per_token(model)
-
-
-def plan_target(shape: ShapeConfig, target: TargetConfig, vocab_size: int) -> Size:
+def plan_target(family: Family, target: TargetConfig) -> Size:
     """The width, a multiple of the head dimension, whose natural compute is nearest the target's; tokens fill it up."""
-    step = shape.head_dim
+    step = family.shape.head_dim
+
+    def natural(width: int) -> Size:
+        return family.natural(family.model_at(width), target.tokens_per_parameter)
 
     def distance(width: int) -> float:
-        model = shape_at(shape, width, vocab_size)
-        return abs(math.log(natural_flops(model, target.tokens_per_parameter) / target.flops))
+        return abs(math.log(natural(width).flops / target.flops))
 
     width = step
     while distance(width + step) < distance(width):
         width += step
-    model = shape_at(shape, width, vocab_size)
-    return size_for(model, target.flops / training_flops_per_token(model))
+    size = natural(width)
+    return family.size_for(size.model, target.flops / size.flops * size.tokens)
 
 
-def plan_rungs(shape: ShapeConfig, target: TargetConfig, ladder: LadderConfig, vocab_size: int) -> tuple[Size, ...]:
+def plan_rungs(family: Family, target: TargetConfig, ladder: LadderConfig) -> tuple[Size, ...]:
     """Sizes from small to large whose compute stays under ``target.flops / ladder.ratio``.
 
     Raises:
         UserError: where the target is too small to have a ladder.
     """
     limit = target.flops / ladder.ratio
-    per_parameter = target.tokens_per_parameter
     fitting: list[tuple[float, int]] = []
     width = -(-ladder.minimum_width // ladder.width_step) * ladder.width_step
-    while (
-        flops := size_for((model := shape_at(shape, width, vocab_size)), natural_tokens(model, per_parameter)).flops
-    ) <= limit:
-        fitting.append((flops, width))
+    while (size := family.natural(family.model_at(width), target.tokens_per_parameter)).flops <= limit:
+        fitting.append((size.flops, width))
         width += ladder.width_step
     if len(fitting) < ladder.sizes:
         raise UserError(
@@ -185,20 +240,18 @@ def plan_rungs(shape: ShapeConfig, target: TargetConfig, ladder: LadderConfig, v
         wanted = largest - math.log(ladder.span) * index / max(1, ladder.sizes - 1)
         free = [(flops, width) for flops, width in fitting if width not in chosen]
         chosen.append(min(free, key=lambda item: abs(math.log(item[0]) - wanted))[1])
-    models = [shape_at(shape, width, vocab_size) for width in sorted(chosen)]
-    return tuple(size_for(model, natural_tokens(model, per_parameter)) for model in models)
+    return tuple(family.natural(family.model_at(width), target.tokens_per_parameter) for width in sorted(chosen))
 
 
-def make_plan(
-    shape: ShapeConfig, target: TargetConfig, ladder: LadderConfig, training: TrainingConfig, vocab_size: int, seed: int
-) -> Plan:
+def make_plan(family: Family, target: TargetConfig, ladder: LadderConfig, training: TrainingConfig, seed: int) -> Plan:
     """Plan a target and its ladder from settings alone.
 
     Raises:
         UserError: where the target is too small for the ladder asked for.
     """
-    rungs = plan_rungs(shape, target, ladder, vocab_size)
-    return Plan(shape, target, ladder, training, plan_target(shape, target, vocab_size), rungs, seed)
+    rungs = plan_rungs(family, target, ladder)
+    documents = family.visual.documents if family.visual else 0
+    return Plan(target, ladder, training, plan_target(family, target), rungs, seed, documents)
 
 
 # What a small run takes besides its training steps: start, evaluation on the held-out text, saving (measured: 3 to 4).
@@ -220,6 +273,9 @@ def price(plan: Plan, peak: float, cores: int) -> dict[str, float]:
     target_seconds = plan.target.flops / (peak * efficiency(plan.target.model.width))
     ladder_flops = sum(run.flops for run in small)
     weights = count_parameters(plan.target.model).total * 4
+    vision = plan.target.model.vision
+    # Of a document: its pixels, at most, and four numbers a position.
+    images = plan.documents * (3 * vision.longest**2 + 16 * plan.target.model.context) if vision else 0
     return {
         "flops": ladder_flops + plan.target.flops,
         "ladder_flops": ladder_flops,
@@ -227,7 +283,7 @@ def price(plan: Plan, peak: float, cores: int) -> dict[str, float]:
         "ladder_seconds": ladder_seconds,
         "target_seconds": target_seconds,
         "estimated_seconds": ladder_seconds + target_seconds,
-        "disk_bytes": weights * (3 * plan.training.keep_checkpoints + 1) + plan.target.tokens * 6 + 5e7,
+        "disk_bytes": weights * (3 * plan.training.keep_checkpoints + 1) + plan.target.text_tokens * 6 + images + 5e7,
     }
 
 
@@ -239,6 +295,7 @@ def _describe(size: Size, target_flops: float) -> dict[str, Any]:
         "vocab_size": model.vocab_size, "parameters": count_parameters(model).model_dump(), "tokens": size.tokens,
         "flops": size.flops, "flops_6nd": six_n_flops(model, size.tokens), "steps": size.steps,
         "batch_rows": size.rows, "ratio": target_flops / size.flops,
+        **({"visual_rows": size.visual.rows, "visual_room": size.visual.room} if size.visual else {}),
     }  # fmt: skip
 
 

@@ -11,17 +11,17 @@ from foretell.laws.records import Observation
 CURVE_POINTS = 20
 
 
-def training_curve(folder: Path) -> tuple[tuple[float, float], ...]:
-    """The training curve of a run as (FLOPs, bits per byte), each point the mean of a twentieth of the run."""
-    points = [(record["flops"], record["bits_per_byte"]) for record in read_log(folder / "log.jsonl", "step")]
-    points = [(flops, bits) for flops, bits in points if bits is not None]
+def training_curve(folder: Path, measure: str = "bits_per_byte") -> tuple[tuple[float, float], ...]:
+    """The training curve of a run as (FLOPs, ``measure``), each point the mean of a twentieth of the run."""
+    records = read_log(folder / "log.jsonl", "step")
+    points = [(record["flops"], float(record[measure])) for record in records if record.get(measure) is not None]
     size = max(1, len(points) // CURVE_POINTS)
     groups = [points[start : start + size] for start in range(0, len(points) - size + 1, size)]
-    return tuple((group[-1][0], sum(bits for _, bits in group) / size) for group in groups)
+    return tuple((group[-1][0], sum(loss for _, loss in group) / size) for group in groups)
 
 
-def ladder_observations(run_folder: Path) -> list[Observation]:
-    """The finished rungs of a run directory.
+def ladder_observations(run_folder: Path, measure: str = "bits_per_byte") -> list[Observation]:
+    """The finished rungs of a run directory, with the held-out loss that ``measure`` names.
 
     Raises:
         UserError: where its ladder is not finished.
@@ -30,12 +30,12 @@ def ladder_observations(run_folder: Path) -> list[Observation]:
     return [
         Observation(
             flops=result["flops"],
-            loss=result["heldout"]["bits_per_byte"],
+            loss=result["heldout"][measure],
             params=result["parameters"]["with_head"],
             tokens=result["tokens"],
             seed=result["seed"],
             label=f"width {result['width']}",
-            curve=training_curve(ladder / "runs" / result["folder"]),
+            curve=training_curve(ladder / "runs" / result["folder"], measure),
         )
         for result in read_json(ladder / "rungs.json")
     ]

@@ -15,6 +15,7 @@ from torch import Tensor
 from foretell.core.errors import UserError
 from foretell.model.config import ModelConfig, count_parameters
 from foretell.model.decoder import Decoder, angles_of
+from foretell.model.foreign_tower import ForeignTower
 from foretell.model.quantised import QuantisedLinear, QuantisedMatrix, concatenated
 
 Weight = Tensor | QuantisedMatrix
@@ -85,4 +86,6 @@ def assembled(config: ModelConfig, weights: Mapping[str, Weight], source: str) -
     if not config.tied and isinstance(model.head, QuantisedLinear):
         model.head_matrix = model.head.matrix
     model.angles = angles_of(config)
+    if isinstance(model.vision, ForeignTower):
+        model.vision.restore_buffers()
     return model.eval()

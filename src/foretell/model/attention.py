@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from foretell.core.packing import BRANCHES
+
 BLOCK = 64  # queries; what lies above the diagonal is computed for half a block only
 LONGEST = 512  # positions up to which T^2 / 2 probabilities a head and layer are kept
 
@@ -69,12 +71,15 @@ def visible_within(documents: Tensor) -> Tensor:
     """Which positions each may look at where a row holds several documents: those before it in its own.
 
     Args:
-        documents: integers [B, T]; positions with the same number in a row are of the same document.
+        documents: integers [B, T], numbered as :mod:`foretell.core.packing` says. A position sees those before it with
+            its own number and, on a branch, those of its document's trunk.
 
     Returns:
         bool [B, 1, T, T], queries by keys; every position sees itself.
     """
-    return (documents.unsqueeze(2) == documents.unsqueeze(1)).tril_().unsqueeze(1)
+    key, query = documents.unsqueeze(1), documents.unsqueeze(2)
+    trunk = query - query % BRANCHES
+    return ((key == query) | (key == trunk)).tril_().unsqueeze(1)
 
 
 def causal_mask(queries: int, keys: int, window: int | None, device: torch.device) -> Tensor:

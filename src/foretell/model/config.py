@@ -12,6 +12,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from foretell.core.config import Settings
 from foretell.core.errors import UserError
+from foretell.model.vision_config import VisionConfig, count_vision_parameters
 
 
 class RotaryScaling(Settings):
@@ -45,7 +46,8 @@ class ModelConfig(Settings):
     ``qk_norm`` normalises queries and keys per head, as Qwen3 does. ``base_width`` switches on maximal update
     parametrization relative to that width. With a ``window`` a position sees itself and ``window - 1`` before it
     (Mistral: Jiang et al. 2023, arXiv 2310.06825), in the layers from ``window_from`` on (Qwen2's
-    ``max_window_layers``). ``qkv_bias`` is Qwen2's; ``output_bias`` and ``mlp_bias`` are options of Llama's.
+    ``max_window_layers``). ``qkv_bias`` is Qwen2's; ``output_bias`` and ``mlp_bias`` are options of Llama's. With
+    ``vision`` it reads images too.
     """
 
     vocab_size: int = Field(ge=2)
@@ -67,11 +69,20 @@ class ModelConfig(Settings):
     window: int | None = Field(default=None, ge=1)
     window_from: int = Field(default=0, ge=0)
     rotary_scaling: RotaryScaling | None = None
+    vision: VisionConfig | None = None
 
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.heads % self.kv_heads:
             raise ValueError(f"kv_heads must divide heads; {self.kv_heads} does not divide {self.heads}")
+        return self
+
+    @model_validator(mode="after")
+    def _image_token_is_known(self) -> Self:
+        if self.vision is not None and self.vision.image_token >= self.vocab_size:
+            raise ValueError(
+                f"vision.image_token must be below vocab_size; {self.vision.image_token} is not below {self.vocab_size}"
+            )
         return self
 
     @model_serializer(mode="wrap")
@@ -88,7 +99,7 @@ class ModelConfig(Settings):
         return self.window if layer >= self.window_from else None
 
 
-OPTIONS = ("qkv_bias", "output_bias", "mlp_bias", "window", "window_from", "rotary_scaling")
+OPTIONS = ("qkv_bias", "output_bias", "mlp_bias", "window", "window_from", "rotary_scaling", "vision")
 
 
 def ffn_width_for(width: int) -> int:
@@ -97,11 +108,17 @@ def ffn_width_for(width: int) -> int:
 
 
 class ParameterCount(Settings):
-    """Parameter counts under the names that papers use."""
+    """Parameter counts under the names that papers use; all but ``total`` and ``vision`` are of the decoder alone."""
 
-    total: int
+    total: int  # with the vision half
     non_embedding: int  # Kaplan et al. 2020: without token embedding and head
     with_head: int  # every parameter that multiplies activations: the N of 6ND at small widths
+    vision: int = 0  # image encoder and projector
+
+    @model_serializer(mode="wrap")
+    def _without_idle_vision(self, handler: SerializerFunctionWrapHandler) -> dict[str, int]:
+        values: dict[str, int] = handler(self)
+        return values if self.vision else {name: value for name, value in values.items() if name != "vision"}
 
 
 def count_parameters(config: ModelConfig) -> ParameterCount:
@@ -119,10 +136,12 @@ def count_parameters(config: ModelConfig) -> ParameterCount:
     block = attention + feed_forward + 2 * config.width
     non_embedding = config.depth * block + config.width
     table = config.vocab_size * config.width
+    vision = 0 if config.vision is None else count_vision_parameters(config.vision, config.width)
     return ParameterCount(
-        total=non_embedding + table * (1 if config.tied else 2),
+        total=non_embedding + table * (1 if config.tied else 2) + vision,
         non_embedding=non_embedding,
         with_head=non_embedding + table,
+        vision=vision,
     )
 
 
@@ -149,9 +168,9 @@ def forward_flops_per_token(config: ModelConfig, context: int | None = None) -> 
     return 2.0 * (config.depth * projections + attention + config.width * config.vocab_size)
 
 
-def training_flops_per_token(config: ModelConfig) -> float:
+def training_flops_per_token(config: ModelConfig, context: int | None = None) -> float:
     """FLOPs of forward and backward: three times the forward pass (Kaplan et al. 2020, section 2.1)."""
-    return 3.0 * forward_flops_per_token(config)
+    return 3.0 * forward_flops_per_token(config, context)
 
 
 def six_n_flops(config: ModelConfig, tokens: float) -> float:

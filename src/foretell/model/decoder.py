@@ -14,11 +14,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from foretell.core.errors import UserError
+from foretell.core.wording import plural
 from foretell.model.attention import causal_attention, causal_mask, visible_within
 from foretell.model.config import ModelConfig, count_parameters
+from foretell.model.foreign_tower import ForeignTower
 from foretell.model.parametrization import Parametrization
 from foretell.model.primitives import IGNORED, LinearCrossEntropy, RMSNorm, SwiGLU, rotary_angles, rotate
 from foretell.model.quantised import QuantisedLinear, QuantisedMatrix
+from foretell.model.vision import VisionTower
 
 
 class Cache(Protocol):
@@ -159,8 +163,14 @@ def angles_of(config: ModelConfig) -> Tensor:
     return rotary_angles(config.context, config.head_dim, config.rope_theta, config.rotary_scaling)
 
 
+def _vision_half(config: ModelConfig) -> VisionTower | None:
+    if config.vision is None:
+        return None
+    return VisionTower(config) if config.vision.foreign is None else ForeignTower(config)
+
+
 class Decoder(nn.Module):
-    """Token ids to logits over the next token.
+    """Token ids, and images among them, to logits over the next token.
 
     ``head_matrix`` is the head's packed weights where it was read from a quantised file, for those who multiply by it
     without unpacking; ``head_weight`` has the same values. ``checkpointing`` makes training keep each block's inputs
@@ -180,6 +190,7 @@ class Decoder(nn.Module):
         self.norm = RMSNorm(config.width, config.norm_eps)
         if not config.tied:
             self.head: nn.Linear | QuantisedLinear = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.vision = _vision_half(config)  # last: the rest is drawn as without it
         self.head_matrix = None
         self.output_scale = Parametrization(config).output_scale
         self.register_buffer("angles", angles_of(config), False)
@@ -202,39 +213,100 @@ class Decoder(nn.Module):
             return self.embedding.weight
         return self.head.matrix.dequantised() if isinstance(self.head, QuantisedLinear) else self.head.weight
 
-    def hidden(self, ids: Tensor, cache: Cache | None = None, documents: Tensor | None = None) -> Tensor:
-        """[B, T] ids to [B, T, D] normalised states.
+    def embed(self, ids: Tensor, patches: Tensor | None = None, places: Tensor | None = None) -> Tensor:
+        """[B, T] ids to [B, T, D], image tokens to the features of the row's patches, in order.
 
         Args:
-            cache: ids continue what it holds.
-            documents: integers [B, T]; without a cache, a position sees those before it with its own number only.
+            patches: [B, P, C] normalised pixels; see :meth:`foretell.model.vision.VisionTower.forward`.
+            places: int64 [B, P, 3].
+
+        Raises:
+            UserError: where a row has not as many image tokens as patches, or the model has no vision half.
+        """
+        if patches is None or places is None:
+            return self.embedding(ids)
+        if self.vision is None:
+            raise UserError("There are images in the input, and the model has no vision half.")
+        tokens, there = (ids == self.vision.config.image_token).sum(1), (places[..., 0] >= 0).sum(1)
+        if not torch.equal(tokens, there):
+            row = int((tokens != there).nonzero()[0])
+            raise UserError(
+                f"Row {row} of the input has {plural(int(tokens[row]), 'image token')} and "
+                f"{plural(int(there[row]), 'patch', 'patches')}; a token for each patch is expected."
+            )
+        return self.embed_features(ids, self.vision.features(patches, places))
+
+    def embed_features(self, ids: Tensor, features: Tensor) -> Tensor:
+        """[B, T] ids to [B, T, D], with [N, D] ``features`` in the places of the N image tokens, row by row.
+
+        Raises:
+            UserError: for another number of image tokens, or a model without a vision half.
+        """
+        if self.config.vision is None:
+            raise UserError("There are images in the input, and the model has no vision half.")
+        at = ids == self.config.vision.image_token
+        if int(at.sum()) != len(features):
+            raise UserError(
+                f"The input has {plural(int(at.sum()), 'image token')} and {plural(len(features), 'feature')}; a token "
+                "for each feature is expected."
+            )
+        x = self.embedding(ids)
+        return x.masked_scatter(at.unsqueeze(-1), features.to(x.dtype))
+
+    def states(
+        self, x: Tensor, cache: Cache | None = None, documents: Tensor | None = None, positions: Tensor | None = None
+    ) -> Tensor:
+        """[B, T, D] embeddings to [B, T, D] normalised states.
+
+        Args:
+            cache: they continue what it holds.
+            documents: integers [B, T], numbered as :mod:`foretell.core.packing` says; without a cache, a position sees
+                those before it in its own document only.
+            positions: int64 [B, T], the rotary position of each, below the context, where they do not count up along
+                the row; without a cache.
         """
         visible = None if documents is None else visible_within(documents)
-        angles = self.angles[:, cache.positions(ids.shape[1]) if cache else slice(ids.shape[1])]
-        x = self.embedding(ids)
+        if positions is None:
+            angles = self.angles[:, cache.positions(x.shape[1]) if cache else slice(x.shape[1])]
+        else:
+            angles = self.angles[:, positions]
         for layer, block in enumerate(self.blocks):
             if self.checkpointing and self.training:
                 x = checkpoint(block, x, angles, None, layer, visible, use_reentrant=False)
             else:
                 x = block(x, angles, cache, layer, visible)
         if cache is not None:
-            cache.advance(ids.shape[1])
+            cache.advance(x.shape[1])
         return self.norm(x)
 
-    def forward(self, ids: Tensor, cache: Cache | None = None) -> Tensor:
-        """[B, T] ids to [B, T, V] logits."""
-        return F.linear(self.hidden(ids, cache), self.head_weight) * self.output_scale
+    def hidden(
+        self, ids: Tensor, cache: Cache | None = None, documents: Tensor | None = None,
+        positions: Tensor | None = None, patches: Tensor | None = None, places: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """[B, T] ids to [B, T, D] normalised states: :meth:`states` of :meth:`embed`."""
+        return self.states(self.embed(ids, patches, places), cache, documents, positions)
 
-    def loss(self, ids: Tensor, labels: Tensor, documents: Tensor | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, cache: Cache | None = None, patches: Tensor | None = None, places: Tensor | None = None
+    ) -> Tensor:
+        """[B, T] ids, and images as :meth:`embed` takes them, to [B, T, V] logits."""
+        return F.linear(self.hidden(ids, cache, patches=patches, places=places), self.head_weight) * self.output_scale
+
+    def loss(
+        self, ids: Tensor, labels: Tensor, documents: Tensor | None = None, positions: Tensor | None = None,
+        patches: Tensor | None = None, places: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Summed cross-entropy in nats of [B, T] labels; positions labelled -100 count nothing.
 
-        With ``documents`` (see :meth:`hidden`) those positions are left out before the head: most of a conversation.
+        With ``documents`` or images (see :meth:`states` and :meth:`embed`) those positions are left out before the
+        head: most of a conversation.
         """
-        hidden, labels = self.hidden(ids, documents=documents).flatten(0, 1), labels.flatten()
-        if documents is not None:
+        states = self.hidden(ids, None, documents, positions, patches, places).flatten(0, 1)
+        labels = labels.flatten()
+        if documents is not None or patches is not None:
             counts = labels != IGNORED
-            hidden, labels = hidden[counts], labels[counts]
-        total: Tensor = LinearCrossEntropy.apply(hidden, self.head_weight, labels, self.output_scale)
+            states, labels = states[counts], labels[counts]
+        total: Tensor = LinearCrossEntropy.apply(states, self.head_weight, labels, self.output_scale)
         return total
 
 
@@ -242,6 +314,9 @@ def build_decoder(config: ModelConfig, seed: int = 0, device: torch.device | str
     """Build and initialise a decoder, and assert its parameters against the count from the shape.
 
     On the meta device nothing is allocated or initialised, so that any size can be checked.
+
+    Raises:
+        UserError: for an image encoder of transformers on another device, which is read from a checkpoint.
     """
     with torch.device("meta"):
         model = Decoder(config)
@@ -251,6 +326,8 @@ def build_decoder(config: ModelConfig, seed: int = 0, device: torch.device | str
         raise AssertionError(f"the built model has {counted} parameters and its config says {expected}")
     if torch.device(device).type == "meta":
         return model
+    if isinstance(model.vision, ForeignTower):
+        raise UserError("An image encoder that transformers runs comes with a checkpoint; its weights are not drawn.")
     model = model.to_empty(device=device)
     model.angles = angles_of(config).to(device)
     Parametrization(config).initialise(model, seed)

@@ -33,6 +33,8 @@ def architecture_of(config: ModelConfig) -> str:
     Raises:
         UserError: for options that llama.cpp does not compute in that architecture.
     """
+    if config.vision is not None:
+        raise UserError("The model has a vision half, which a GGUF file does not hold; it can leave as a directory.")
     kind = model_type_of(config)
     if config.window is not None and config.window < config.context:
         raise UserError(

@@ -1,5 +1,7 @@
 """A decoder as an ordinary Hugging Face directory, out and in: config.json and model.safetensors.
 
+One with a vision half is a Llava there, and the names of its halves are those of :mod:`foretell.model.llava`.
+
 muP's multipliers are folded into the weights on the way out (output scale into the final norm's gain, attention scale
 into the queries), so that transformers, vLLM and llama.cpp compute the same logits with their standard formulas.
 """
@@ -17,11 +19,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from foretell.core.errors import UserError
-from foretell.core.files import read_json, write_atomic
+from foretell.core.files import read_json, write_atomic, write_json
 from foretell.model.assemble import Weight, as_float, assembled
 from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder
 from foretell.model.hf_config import biases_of, config_from_hf, config_to_hf
+from foretell.model.llava import halves_of_llava, text_to_llava, vision_from_llava, vision_to_llava
+from foretell.model.llava_config import MODEL_TYPE, config_from_llava, config_to_llava
+from foretell.model.llava_processor import preprocessor_to_hf, processor_to_hf, with_preprocessor
 from foretell.model.parametrization import Parametrization
 from foretell.model.quantised import QuantisedLinear
 from foretell.model.weight_files import Taker, read_weights
@@ -68,10 +73,16 @@ def float_state(model: Decoder) -> dict[str, Tensor]:
 
 def state_to_hf(model: Decoder) -> dict[str, Tensor]:
     """The weights under their Hugging Face names, muP multipliers folded in; equal logits, standard formulas."""
-    config, biases = model.config, biases_of(model.config)
+    state = float_state(model)
+    text = _text_to_hf(model.config, state)
+    return text if model.config.vision is None else text_to_llava(text) | vision_to_llava(model.config, state)
+
+
+def _text_to_hf(config: ModelConfig, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Of the text half; ``state`` is changed."""
+    biases = biases_of(config)
     parametrization = Parametrization(config)
     query_factor = parametrization.attention_scale * math.sqrt(config.head_dim)
-    state = float_state(model)
     state["norm.weight"] *= parametrization.output_scale
     out = {theirs: state[ours] for ours, theirs in _TOP.items() if ours in state}
     key = config.kv_heads * config.head_dim
@@ -100,6 +111,13 @@ def state_from_hf(config: ModelConfig, state: dict[str, Tensor], source: str) ->
     Raises:
         UserError: naming a tensor that is missing, left over, or of a type that is not read.
     """
+    if config.vision is None:
+        return _text_from_hf(config, state, source)
+    text, rest = halves_of_llava(state)
+    return _text_from_hf(config, text, source) | vision_from_llava(config, rest, source)
+
+
+def _text_from_hf(config: ModelConfig, state: dict[str, Tensor], source: str) -> dict[str, Weight]:
     taker = Taker(state, source)
     ours: dict[str, Weight] = {
         mine: taker.take(theirs) for mine, theirs in _TOP.items() if not (config.tied and mine == "head.weight")
@@ -116,21 +134,39 @@ def state_from_hf(config: ModelConfig, state: dict[str, Tensor], source: str) ->
     return ours
 
 
-def save_hf(model: Decoder, folder: Path, special_ids: Mapping[str, Any] | None = None) -> None:
-    """Write ``config.json`` and ``model.safetensors``; the tokenizer's files are written by the tokenizer.
+def save_hf(
+    model: Decoder,
+    folder: Path,
+    special_ids: Mapping[str, Any] | None = None,
+    image_tokens: tuple[str, str, str] | None = None,
+) -> None:
+    """Write ``config.json`` and ``model.safetensors``, and for a vision half the files that prepare images for it.
 
-    ``special_ids`` are keys of ``config.json`` such as ``eos_token_id``, which is 0 in tokenizers trained here.
+    The tokenizer's files are written by the tokenizer.
+
+    Args:
+        special_ids: keys of ``config.json`` such as ``eos_token_id``, which is 0 in tokenizers trained here.
+        image_tokens: the tokens in a patch's place, at the end of a line of patches and at an image's end, with which
+            transformers' processor writes an image into a prompt; without them it is given none.
 
     Raises:
         UserError: for a combination of options that no architecture of transformers has, or a full disk.
     """
-    values = config_to_hf(model.config) | dict(special_ids or {})
+    special, vision = dict(special_ids or {}), model.config.vision
+    if vision is None:
+        values = config_to_hf(model.config) | special
+    else:
+        values = config_to_llava(model.config) | special
+        values["text_config"] |= special
+        write_json(folder / "preprocessor_config.json", preprocessor_to_hf(vision))
+        if image_tokens is not None:
+            write_json(folder / "processor_config.json", processor_to_hf(vision, image_tokens))
     write_atomic(folder / "config.json", json.dumps(values, indent=2) + "\n")
     write_atomic(folder / "model.safetensors", save(state_to_hf(model), metadata={"format": "pt"}))
 
 
 def load_hf(folder: Path, device: torch.device | str = "cpu", context: int | None = None) -> Decoder:
-    """Read a Llama, Mistral, Qwen2 or Qwen3 directory; ``context`` replaces a longer one.
+    """Read a Llama, Mistral, Qwen2, Qwen3 or Llava directory; ``context`` replaces a longer one.
 
     Raises:
         UserError: for a missing or damaged file, another architecture, or a tensor that is missing, left over, or of
@@ -139,7 +175,11 @@ def load_hf(folder: Path, device: torch.device | str = "cpu", context: int | Non
     values = read_json(folder / "config.json")
     if not isinstance(values, dict):
         raise UserError(f"{folder / 'config.json'} holds a {type(values).__name__}; an object is expected.")
-    config = config_from_hf(values, str(folder / "config.json"))
+    source = str(folder / "config.json")
+    if values.get("model_type") == MODEL_TYPE:
+        config = with_preprocessor(config_from_llava(values, source), folder)
+    else:
+        config = config_from_hf(values, source)
     if context is not None and context < config.context:
         config = config.model_copy(update={"context": context})
     weights = state_from_hf(config, read_weights(folder), str(folder))

@@ -142,14 +142,13 @@ def config_from_hf(values: Mapping[str, Any], source: str = "config.json") -> Mo
     """
     kind = values.get("model_type")
     if kind not in ARCHITECTURES:
-        raise UserError(f"{source}: model_type is {kind!r}; {', '.join(map(repr, ARCHITECTURES))} are read.")
+        raise UserError(
+            f"{source}: model_type is {kind!r}; {', '.join(map(repr, (*ARCHITECTURES, 'llava')))} are read."
+        )
     stated = values.get("architectures") or [ARCHITECTURES[kind]]
     if ARCHITECTURES[kind] not in stated:
         raise UserError(f"{source}: architectures is {stated!r}; {ARCHITECTURES[kind]} is read.")
-    for key, accepted in ACCEPTED.items():
-        found = values.get(key, accepted[0])
-        if found not in accepted:
-            raise UserError(f"{source}: {key} is {found!r}; {accepted[0]!r} is read.")
+    refuse_others(values, ACCEPTED, source)
     sizes = _sizes_from_hf(values, source)
     shape: dict[str, Any] = {
         **sizes,
@@ -168,6 +167,20 @@ def config_from_hf(values: Mapping[str, Any], source: str = "config.json") -> Mo
         return build(ModelConfig, shape)
     except UserError as error:
         raise UserError(f"{source}: {error}") from error
+
+
+def refuse_others(
+    values: Mapping[str, Any], accepted: Mapping[str, tuple[Any, ...]], source: str, prefix: str = ""
+) -> None:
+    """Raise where a key has another value than those accepted, of which the first is the one of a key left out.
+
+    Raises:
+        UserError: naming the key, its value and what is read.
+    """
+    for key, known in accepted.items():
+        found = values.get(key, known[0])
+        if found not in known:
+            raise UserError(f"{source}: {prefix}{key} is {found!r}; {known[0]!r} is read.")
 
 
 def _sizes_from_hf(values: Mapping[str, Any], source: str) -> dict[str, int]:

@@ -58,7 +58,7 @@ class LoRAConfig(Settings):
 class Site:
     """A linear layer under its Hugging Face name, and where it is in the decoder."""
 
-    name: str  # model.layers.3.self_attn.k_proj
+    name: str  # model.layers.3.self_attn.k_proj; model.language_model.layers.3... beside a vision half
     module: str  # blocks.3.attention.qkv
     first_row: int
     rows: int
@@ -66,7 +66,8 @@ class Site:
 
 
 def adaptable_sites(config: ModelConfig) -> list[Site]:
-    """Every linear layer of the blocks, in the order of the layers."""
+    """Every linear layer of the decoder's blocks, in the order of the layers; a vision half stays as it is."""
+    layers = "model.layers" if config.vision is None else "model.language_model.layers"
     query, key = config.heads * config.head_dim, config.kv_heads * config.head_dim
     of_block = (
         ("self_attn.q_proj", "attention.qkv", 0, query, config.width),
@@ -78,7 +79,7 @@ def adaptable_sites(config: ModelConfig) -> list[Site]:
         ("mlp.down_proj", "feed_forward.down", 0, config.width, config.ffn_width),
     )
     return [
-        Site(f"model.layers.{layer}.{name}", f"blocks.{layer}.{module}", first_row, rows, inputs)
+        Site(f"{layers}.{layer}.{name}", f"blocks.{layer}.{module}", first_row, rows, inputs)
         for layer in range(config.depth)
         for name, module, first_row, rows, inputs in of_block
     ]

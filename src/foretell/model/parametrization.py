@@ -17,6 +17,24 @@ attention logits                                                   sqrt(E0) / E
 E is the head dimension and E0 :data:`BASE_HEAD_DIM`; with a fixed head dimension this is a constant, with a growing one
 it is the 1/d attention of the paper. Starting the head at zero removes the width-dependent noise of the first logits
 (appendix D.2). ``base_width=None`` is the standard parametrization: r = 1, attention scale 1 / sqrt(E).
+
+The vision half has a width W and a base width of its own, r_v = W / vision.base_width. By the same table, whose cases
+are told apart by which dimensions of a matrix grow:
+
+=======================  =====================  =======================
+tensor                   initial std            learning rate
+=======================  =====================  =======================
+patch embedding          1 / sqrt(fan-in)       base
+encoder's matrices       1 / sqrt(fan-in)       base / r_v
+projector's first        see below              base / r_v
+projector's second       see below              base / r
+=======================  =====================  =======================
+
+A patch embedding's inputs are pixels, whose number does not grow: an input layer. The projector's first matrix reads W
+channels and writes D. Where both grow it is a hidden one, where W grows alone an output layer, and the spectral
+condition (Yang, Simon & Bernstein 2023, arXiv 2310.17813, Parametrization 1) has both: 1 / sqrt(W) min(1, sqrt(D / W)).
+The second, D by D, starts so that features are as large as the embeddings of text beside them: its std is that of a
+hidden matrix times the embeddings', divided by the root of GELU's mean square of standard normal inputs.
 """
 
 from __future__ import annotations
@@ -30,6 +48,8 @@ from torch import nn
 from foretell.model.config import ModelConfig
 
 BASE_HEAD_DIM = 16
+GELU_MEAN_SQUARE = 0.4252  # of standard normal inputs
+RESIDUAL = ("attention.output.weight", "feed_forward.down.weight")  # what adds to the residual stream
 
 
 @dataclass(frozen=True)
@@ -60,22 +80,54 @@ class Parametrization:
     @property
     def attention_scale(self) -> float:
         """Factor on the products of queries and keys."""
-        if self.config.base_width is None:
-            return 1.0 / math.sqrt(self.config.head_dim)
-        return math.sqrt(BASE_HEAD_DIM) / self.config.head_dim
+        return _attention_scale(self.config.head_dim, self.config.base_width)
+
+    @property
+    def vision_ratio(self) -> float:
+        """r_v; 1 for the standard parametrization and without a vision half."""
+        vision = self.config.vision
+        return vision.width / vision.base_width if vision is not None and vision.base_width else 1.0
+
+    @property
+    def vision_attention_scale(self) -> float:
+        """Factor on the encoder's products of queries and keys.
+
+        Raises:
+            ValueError: for a model without a vision half.
+        """
+        vision = self.config.vision
+        if vision is None:
+            raise ValueError("the model has no vision half")
+        return _attention_scale(vision.head_dim, vision.base_width)
 
     def is_hidden_matrix(self, name: str, parameter: torch.Tensor) -> bool:
         """Whether both dimensions of the tensor grow with width."""
-        return parameter.ndim == 2 and not name.startswith(("embedding", "head"))
+        return parameter.ndim == 2 and not name.startswith(("embedding", "head", "vision.patch_embedding"))
+
+    def reads_encoder(self, name: str) -> bool:
+        """Whether a hidden matrix has the encoder's width, or what grows with it, as its inputs."""
+        return name.startswith("vision.") and name != "vision.projector.output.weight"
 
     def initial_std(self, name: str, parameter: torch.Tensor) -> float:
         """Standard deviation of the initial values of a matrix."""
+        fan_in = 1.0 / math.sqrt(parameter.shape[1])
+        if name == "vision.projector.output.weight":
+            return self._embedding_std * fan_in / math.sqrt(GELU_MEAN_SQUARE)
+        if name == "vision.projector.input.weight":
+            outputs, inputs = parameter.shape
+            return fan_in * min(1.0, math.sqrt(outputs / inputs))
+        if name.startswith("vision."):
+            assert self.config.vision is not None
+            return fan_in / math.sqrt(2 * self.config.vision.depth) if name.endswith(RESIDUAL) else fan_in
         if self.is_hidden_matrix(name, parameter):
-            std = 1.0 / math.sqrt(parameter.shape[1])
             # Each block adds two terms to the residual stream; this keeps their sum at order one (GPT-2, section 2.3).
-            return std / math.sqrt(2 * self.config.depth) if name.endswith(("output.weight", "down.weight")) else std
+            return fan_in / math.sqrt(2 * self.config.depth) if name.endswith(RESIDUAL) else fan_in
         if name.startswith("head"):
             return 0.0 if self.config.base_width else 1.0 / math.sqrt(self.config.width)
+        return self._embedding_std
+
+    @property
+    def _embedding_std(self) -> float:
         return 1.0 if not self.config.tied else 1.0 / math.sqrt(self.config.base_width or self.config.width)
 
     @torch.no_grad()
@@ -90,13 +142,22 @@ class Parametrization:
                 parameter.copy_(values * self.initial_std(name, parameter))
 
     def groups(self, model: nn.Module) -> list[ParameterGroup]:
-        """The optimizer's groups: hidden matrices, tables (embedding and head), gains."""
-        named = list(model.named_parameters())
-        hidden = tuple(name for name, parameter in named if self.is_hidden_matrix(name, parameter))
+        """The optimizer's groups: hidden matrices, tables and input layers, vectors, the encoder's matrices.
+
+        What is frozen is in none.
+        """
+        named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+        hidden = [name for name, parameter in named if self.is_hidden_matrix(name, parameter)]
+        encoder = tuple(name for name in hidden if self.reads_encoder(name))
         tables = tuple(name for name, parameter in named if parameter.ndim == 2 and name not in hidden)
         gains = tuple(name for name, parameter in named if parameter.ndim == 1)
-        return [
-            ParameterGroup(hidden, 1.0 / self.ratio, decayed=True),
+        found = [
+            ParameterGroup(tuple(name for name in hidden if name not in encoder), 1.0 / self.ratio, decayed=True),
             ParameterGroup(tables, 1.0, decayed=False),
             ParameterGroup(gains, 1.0, decayed=False),
         ]
+        return [*found, ParameterGroup(encoder, 1.0 / self.vision_ratio, decayed=True)] if encoder else found
+
+
+def _attention_scale(head_dim: int, base_width: int | None) -> float:
+    return 1.0 / math.sqrt(head_dim) if base_width is None else math.sqrt(BASE_HEAD_DIM) / head_dim

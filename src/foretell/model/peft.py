@@ -30,6 +30,8 @@ _WITHOUT_EFFECT = {
     "task_type", "base_model_name_or_path", "revision", "auto_mapping", "peft_version", "inference_mode",
     "megatron_core", "layers_pattern", "qalora_group_size", "runtime_config", "loftq_config", "eva_config",
 }  # fmt: skip
+_LANGUAGE_MODEL = "base_model.model.model.language_model."  # of a Llava
+_OLD_LANGUAGE_MODEL = "base_model.model.language_model.model."  # before transformers 4.52
 # Others (PiSSA, OLoRA, LoftQ, ...) change the base's weights too, which a file of A and B does not hold.
 _PLAIN_STARTS = (True, False, None, "gaussian", "eva", "orthogonal")
 
@@ -46,9 +48,6 @@ def save_adapter(adapter: Adapter, folder: Path, base: str | None = None) -> Non
         UserError: where the disk is full or the folder cannot be written.
     """
     lora = adapter.lora
-    targets: Any = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
-    if targets == ALL_LINEAR:
-        targets = list(dict.fromkeys(site.name.rpartition(".")[2] for site in adapter.sites))
     config = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -56,7 +55,7 @@ def save_adapter(adapter: Adapter, folder: Path, base: str | None = None) -> Non
         "r": lora.rank,
         "lora_alpha": int(lora.alpha) if lora.alpha.is_integer() else lora.alpha,
         "lora_dropout": lora.dropout,
-        "target_modules": targets,
+        "target_modules": _target_modules(adapter),
         "use_rslora": lora.rslora,
         "bias": "none",
         "fan_in_fan_out": False,
@@ -82,6 +81,14 @@ def read_adapter(folder: Path, config: ModelConfig) -> Adapter:
     """
     lora = _lora_config(read_json(folder / CONFIG_FILE), folder / CONFIG_FILE)
     tensors, source = _read_tensors(folder)
+    if config.vision is not None:
+        for name in [name for name in tensors if name.startswith(_OLD_LANGUAGE_MODEL)]:
+            tensors[_LANGUAGE_MODEL + name.removeprefix(_OLD_LANGUAGE_MODEL)] = tensors.pop(name)
+        of_vision = next((name for name in sorted(tensors) if not name.startswith(_LANGUAGE_MODEL)), None)
+        if of_vision is not None:
+            raise UserError(
+                f"{source}: {of_vision} changes another layer than the language model's, which is not read."
+            )
     adapter = Adapter(config, lora)
     with torch.no_grad():
         for site, a, b in adapter.tensors():
@@ -96,6 +103,16 @@ def read_adapter(folder: Path, config: ModelConfig) -> Adapter:
     if tensors:
         raise UserError(f"{source}: {min(tensors)} belongs to no layer that target_modules names.")
     return adapter
+
+
+def _target_modules(adapter: Adapter) -> Any:
+    """In the words of PEFT, which would find short names and expressions in a vision half too."""
+    targets = adapter.lora.targets
+    if adapter.config.vision is not None:
+        return [site.name for site in adapter.sites]
+    if targets == ALL_LINEAR:
+        return list(dict.fromkeys(site.name.rpartition(".")[2] for site in adapter.sites))
+    return targets if isinstance(targets, str) else list(targets)
 
 
 def _tensor_names(site: Site) -> tuple[str, str]:

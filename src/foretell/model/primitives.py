@@ -73,8 +73,9 @@ def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """Rotate the pairs (x_i, x_{i+E/2}) by their position's angle: the half-split layout of Hugging Face's Llama.
 
     Args:
-        x: [B, T, heads, E].
-        angles: [2, T, 1, E/2], the rows of :func:`rotary_angles` for these positions.
+        x: [..., T, heads, E].
+        angles: [2, T, 1, E/2], the rows of :func:`rotary_angles` for these positions, or with the leading dimensions
+            of ``x``: [2, ..., T, 1, E/2].
     """
     cosine, sine = angles[0], angles[1]
     first, second = x.chunk(2, dim=-1)

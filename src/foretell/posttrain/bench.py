@@ -2,7 +2,8 @@
 
 A batch is 4 rows of 256 positions. Ours are steps of the loop itself; PEFT takes the same rows and labels through
 transformers, its optimizer and clipping the same. Each peer has all cores in its turn (:mod:`foretell.core.peers`);
-all start from the same float32 weights.
+all start from the same float32 weights. After the timed steps ours train on to the end of their schedules, and the
+held-out losses are compared; each has the learning rate that was best for it (docs/benchmarks.md).
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ from foretell.core.errors import UserError
 from foretell.core.files import write_atomic
 from foretell.core.hardware import available_cores, environment, keep_freed_memory, peak_memory_of_all
 from foretell.core.peers import Peer
-from foretell.core.progress import track
+from foretell.core.progress import say, track
 from foretell.infer.loading import LoadedModel
 from foretell.model.hf import save_hf
-from foretell.model.lora import Adapter
+from foretell.model.lora import ALL_LINEAR, Adapter, LoRAConfig
 from foretell.posttrain.base import load_unpacked
 from foretell.posttrain.finetuning import FineTuning
 from foretell.posttrain.settings import SFTOptions
@@ -38,6 +39,9 @@ from foretell.train.loop import Trainer
 ROWS, ROOM = 4, 256
 LORA, FULL, PEFT = "foretell-lora", "foretell-full", "peft-lora"
 WARMUP_STEPS = 3
+# What did best of the rates tried for each on SmolLM2 (docs/benchmarks.md); the adapter is on every linear layer, as
+# where it is on some only it does not learn as much (Schulman et al. 2025, *LoRA Without Regret*).
+RATES = {False: 2e-3, True: 1e-4}
 Load = Callable[[SFTOptions], LoadedModel]
 Answers = Callable[[str], Any]  # "step" with its seconds, "finish" with the peer's own figures
 
@@ -55,7 +59,10 @@ def docstring_conversations() -> str:
 
 
 def _plan(model: str, data: Path, full: bool, steps: int, load: Load) -> Plan:
-    options = SFTOptions(data=str(data), model=model, full=full, batch_tokens=ROWS * ROOM, context=ROOM)
+    options = SFTOptions(
+        data=str(data), model=model, full=full, batch_tokens=ROWS * ROOM, context=ROOM, learning_rate=RATES[full],
+        lora=LoRAConfig(targets=ALL_LINEAR),
+    )  # fmt: skip
     plan = plan_sft(options, load)
     if (plan.settings.rows, plan.settings.room) != (ROWS, ROOM):
         raise UserError(
@@ -86,6 +93,8 @@ def _foretell(model: str, data: Path, full: bool, steps: int, cores: int, load: 
     trainer = Trainer(plan.settings, work, Path(folder.name), threads=cores)
 
     def finish() -> dict[str, Any]:
+        while trainer.step < steps:
+            trainer.train_step()
         helpers = [process.pid for process in trainer.replicas.processes] if trainer.replicas else []
         figures = {
             "peak_memory_bytes": peak_memory_of_all([os.getpid(), *(pid for pid in helpers if pid)]),
@@ -112,7 +121,8 @@ def _peft(model: str, data: Path, steps: int, cores: int, load: Load) -> Answers
     with tempfile.TemporaryDirectory() as folder:
         save_hf(plan.base.decoder, Path(folder))
         base = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="sdpa")
-    config = peft.LoraConfig(r=lora.rank, lora_alpha=int(lora.alpha), target_modules=list(lora.targets),
+    targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
+    config = peft.LoraConfig(r=lora.rank, lora_alpha=int(lora.alpha), target_modules=targets,
                              task_type="CAUSAL_LM")  # fmt: skip
     theirs = peft.get_peft_model(base, config).train()
     torch.set_num_threads(cores)
@@ -120,10 +130,10 @@ def _peft(model: str, data: Path, steps: int, cores: int, load: Load) -> Answers
     optimizer = torch.optim.AdamW(trained, lr=plan.settings.learning_rate, betas=(training.beta1, training.beta2),
                                   eps=training.epsilon, weight_decay=training.weight_decay, fused=True)  # fmt: skip
     work = FineTuning(plan.settings, plan.base.decoder, plan.train, plan.heldout, None)
-    stream = work.open_stream()
+    (feed,) = work.open_feeds().values()
 
     def step() -> None:
-        batch = stream.next_batch()
+        batch = feed.stream.next_batch()
         optimizer.zero_grad(set_to_none=True)
         # Labels come shifted by one here and are shifted by transformers there.
         labels = torch.nn.functional.pad(batch.labels[:, :-1], (1, 0), value=-100)
@@ -134,13 +144,16 @@ def _peft(model: str, data: Path, steps: int, cores: int, load: Load) -> Answers
     return _answers(step, lambda: {"trained_parameters": sum(parameter.numel() for parameter in trained)})
 
 
-def bench_sft(model: str, data: Path | None, steps: int, load: Load = load_unpacked) -> dict[str, Any]:
-    """Time all peers.
+def bench_sft(
+    model: str, data: Path | None, steps: int, train_steps: int = 0, load: Load = load_unpacked
+) -> dict[str, Any]:
+    """Time all peers, and train ours to the end.
 
     Args:
         model: as ``foretell sft --model``.
         data: a JSONL file of conversations; docstrings of the standard library where none is given.
         steps: timed ones of each peer, 10 or more.
+        train_steps: of ours in all, the timed ones included, after which held-out losses are compared.
         load: how processes load the model; a function that they can import.
 
     Returns:
@@ -157,7 +170,8 @@ def bench_sft(model: str, data: Path | None, steps: int, load: Load = load_unpac
         raise UserError("foretell bench sft compares with PEFT: pip install '.[dev]' in a checkout.") from error
     if steps < 10:
         raise UserError(f"--steps is {steps}: at least 10 are needed for a median.")
-    cores, total = available_cores(), steps + WARMUP_STEPS
+    cores, timed = available_cores(), steps + WARMUP_STEPS
+    total = max(timed, train_steps)
     with tempfile.TemporaryDirectory() as folder:
         if data is None:
             data = Path(folder) / "docstrings.jsonl"
@@ -170,14 +184,14 @@ def bench_sft(model: str, data: Path | None, steps: int, load: Load = load_unpac
                 PEFT: stack.enter_context(Peer(_peft, model, data, total, cores, load)),
             }
             seconds: dict[str, list[float]] = {name: [] for name in peers}
-            for _ in track(range(total), "bench sft", total):
+            for _ in track(range(timed), "bench sft", timed):
                 for name, peer in peers.items():
                     seconds[name].append(peer.ask("step"))
+            say(f"  training on to step {total} of {total}")
             figures = {name: peer.ask("finish") for name, peer in peers.items()}
-    timed = {name: values[WARMUP_STEPS:] for name, values in seconds.items()}
     rows = {
         name: {"tokens_per_second": ROWS * ROOM / statistics.median(values), **figures[name], "seconds": values}
-        for name, values in timed.items()
+        for name, values in ((name, all_[WARMUP_STEPS:]) for name, all_ in seconds.items())
     }  # fmt: skip
     memory = [rows[name]["peak_memory_bytes"] for name in (LORA, FULL)]
     return {
@@ -186,6 +200,11 @@ def bench_sft(model: str, data: Path | None, steps: int, load: Load = load_unpac
                         "threads": cores},
         "rows": rows,
         "memory_share_of_full": memory[0] / memory[1] if all(memory) else None,
+        "heldout_against_full": _heldout(rows[LORA]) / _heldout(rows[FULL]),
         "speed_against_full": rows[LORA]["tokens_per_second"] / rows[FULL]["tokens_per_second"],
         "speed_against_peft": rows[LORA]["tokens_per_second"] / rows[PEFT]["tokens_per_second"],
     }  # fmt: skip
+
+
+def _heldout(row: dict[str, Any]) -> float:
+    return float(row["heldout"]["nats_per_token"])

@@ -8,14 +8,14 @@ import torch
 
 from foretell.core.hardware import peak_memory
 from foretell.data.conversations import ConversationSet
-from foretell.data.packing import ConversationStream, conversation_batches
+from foretell.data.packing import PackedStream, packed_batches
 from foretell.model.decoder import Decoder
 from foretell.model.lora import Adapter
 from foretell.model.parametrization import ParameterGroup, Parametrization
 from foretell.posttrain.settings import SFTSettings
 from foretell.train.objective import Objective, next_token
 from foretell.train.optimizer import trained_parameters
-from foretell.train.work import Stream
+from foretell.train.work import Feed
 
 
 class FineTuning:
@@ -62,9 +62,10 @@ class FineTuning:
             return Parametrization(model.config).groups(model)
         return [ParameterGroup(tuple(trained_parameters(model)), 1.0, decayed=True)]
 
-    def open_stream(self) -> Stream:
+    def open_feeds(self) -> dict[str, Feed]:
         """Epoch after epoch of the conversations."""
-        return ConversationStream(self.train_set, self.settings.room, self.settings.rows, self.settings.seed)
+        settings = self.settings
+        return {"conversations": Feed(PackedStream(self.train_set, settings.room, settings.rows, settings.seed))}
 
     @torch.no_grad()
     def evaluate(self, model: Decoder, rows: int | None) -> dict[str, Any]:
@@ -77,7 +78,7 @@ class FineTuning:
         device = model.embedding.weight.device
         at_once = self.settings.training.micro_rows
         model.eval()
-        for index, batch in enumerate(conversation_batches(self.heldout, self.settings.room, at_once)):
+        for index, batch in enumerate(packed_batches(self.heldout, self.settings.room, at_once)):
             if rows is not None and index * at_once >= rows:
                 break
             total += float(self.objective(model, *batch.to(device).tensors))

@@ -13,7 +13,7 @@ from foretell.core.hardware import default_device, matmul_peak
 from foretell.core.progress import duration, say
 from foretell.core.runlog import read_log
 from foretell.data.conversations import ConversationSet, encode_conversations, lines_in_words, read_conversations
-from foretell.data.packing import ConversationStream
+from foretell.data.packing import PackedStream
 from foretell.infer.loading import LoadedModel, weights_folder
 from foretell.model.config import count_parameters
 from foretell.model.hf import save_hf
@@ -70,7 +70,7 @@ def plan_sft(options: SFTOptions, load: Callable[[SFTOptions], LoadedModel] = lo
             f"batch_tokens is {options.batch_tokens} and a row takes {room} positions (the longest conversation, "
             f"{int(encoded.lengths.max())}, rounded up); give {room} or more, or a smaller context."
         )
-    stream = ConversationStream(train, room, 1, options.seed)
+    stream = PackedStream(train, room, 1, options.seed)
     rows = min(options.batch_tokens // room, stream.rows_of(1))
     settings = SFTSettings(
         label="sft",

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from foretell.core.config import Settings, build, merge, parse_overrides, read_yaml
 from foretell.core.errors import UserError
 from foretell.data.config import CorpusConfig, TokenizerConfig
+from foretell.data.visual.config import VisualConfig
 from foretell.ladder.config import LadderConfig, ShapeConfig, TargetConfig
 from foretell.train.config import TrainingConfig
+
+if TYPE_CHECKING:
+    from foretell.recipes.graft_config import GraftRecipe
 
 
 class ForecastConfig(Settings):
@@ -22,6 +26,8 @@ class ForecastConfig(Settings):
 
     level: float = Field(default=0.9, ge=0.5, le=0.999)
     """Probability of the interval."""
+    anyway: bool = False
+    """Train the target even where the ladder cannot carry a forecast of it; the refusal is recorded."""
 
 
 class SamplesConfig(Settings):
@@ -48,12 +54,21 @@ class Recipe(Settings):
     """The run directory."""
     corpus: CorpusConfig = CorpusConfig()
     tokenizer: TokenizerConfig = TokenizerConfig()
+    visual: VisualConfig = VisualConfig()
     model: ShapeConfig = ShapeConfig()
     target: TargetConfig
     ladder: LadderConfig = LadderConfig()
     training: TrainingConfig = TrainingConfig()
     forecast: ForecastConfig = ForecastConfig()
     samples: SamplesConfig = SamplesConfig()
+
+    @model_validator(mode="after")
+    def _questions_fit(self) -> Self:
+        if self.visual.sources and self.visual.room > self.model.context:
+            raise ValueError(
+                f"visual.room must not exceed model.context; {self.visual.room} exceeds {self.model.context}"
+            )
+        return self
 
     def comparable(self) -> dict[str, Any]:
         """What decides the result: all but the folder and the number of processes."""
@@ -69,8 +84,10 @@ def built_in_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def load_recipe(name: str, overrides: Sequence[str]) -> Recipe:
+def load_recipe(name: str, overrides: Sequence[str]) -> Recipe | GraftRecipe:
     """Read a recipe by the name of a built-in one or by path, with dotted overrides laid over it.
+
+    One with a key ``graft`` is a graft's.
 
     Raises:
         UserError: for an unknown name or file, an unknown key, or a value that is not accepted.
@@ -79,9 +96,22 @@ def load_recipe(name: str, overrides: Sequence[str]) -> Recipe:
     path = known.get(name) or Path(name)
     if name not in known and not path.exists():
         raise UserError(f"The recipe '{name}' is neither a file nor one of the built-in ones: {', '.join(known)}.")
-    return build(Recipe, merge(read_yaml(path), parse_overrides(overrides)))
+    return recipe_of(merge(read_yaml(path), parse_overrides(overrides)))
 
 
-def recipe_text(recipe: Recipe) -> str:
+def recipe_of(values: dict[str, Any]) -> Recipe | GraftRecipe:
+    """The recipe that a mapping is.
+
+    Raises:
+        UserError: for an unknown key, or a value that is not accepted.
+    """
+    if "graft" not in values:
+        return build(Recipe, values)
+    from foretell.recipes.graft_config import GraftRecipe  # torch: two seconds that others need not wait for
+
+    return build(GraftRecipe, values)
+
+
+def recipe_text(recipe: Recipe | GraftRecipe) -> str:
     """The resolved recipe as YAML."""
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

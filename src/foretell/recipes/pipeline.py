@@ -10,31 +10,33 @@ from foretell.core.errors import ForecastRefusedError, InterruptedRunError, User
 from foretell.core.files import read_json, require_space, write_json
 from foretell.core.hardware import available_cores, environment
 from foretell.core.progress import duration, say
-from foretell.core.runlog import read_log
+from foretell.data.config import IMAGE_BREAK, IMAGE_END, IMAGE_TOKEN
 from foretell.data.corpus import freeze_corpus
 from foretell.data.records import read_documents
 from foretell.data.tokenizer import Tokenizer, train_tokenizer
 from foretell.data.tokens import tokenize_corpus
+from foretell.data.visual.encode import VisualEncoder
+from foretell.data.visual.freeze import freeze_visual, visual_texts
 from foretell.infer.generate import generate_text
 from foretell.ladder.jobs import job_folder, run_jobs
 from foretell.ladder.plan import plan_record, planned_sizes
-from foretell.ladder.records import ladder_observations
 from foretell.ladder.tuning import choose_learning_rate
-from foretell.laws.forecast import forecast
-from foretell.laws.records import Finding, Forecast
-from foretell.laws.registry import load_registered, register, registered_forecast, score
+from foretell.laws.records import Finding
 from foretell.model.hf import load_hf, save_hf
 from foretell.recipes.config import Recipe
+from foretell.recipes.forecasts import Forecasts
 from foretell.recipes.planning import foreseen, measured_peak, plan_of
+from foretell.recipes.visual_exam import examine, in_words
 from foretell.recipes.workspace import Workspace
-from foretell.report.figures import write_forecast_figure
 from foretell.report.page import write_report
 from foretell.train.config import RunSettings
 from foretell.train.display import Display
 from foretell.train.interrupt import graceful_stop, stop_requested
 from foretell.train.loop import Trainer, recorded_result, trained_model
+from foretell.train.multimodal import ANSWERS
 
 LONGEST_SAMPLE_PROMPT = 200  # characters
+LEAST_TEXT = 1_000_000  # bytes: what a tokenizer and a held-out split need where a run reads images for the most part
 
 
 class Pipeline:
@@ -44,6 +46,8 @@ class Pipeline:
         self.recipe, self.workspace, self.anyway = recipe, workspace, anyway
         self.plan = plan_of(recipe)
         self.path = workspace.path
+        self.visual_from = recipe.visual.sources
+        self.forecasts = Forecasts(workspace.folder, bool(self.visual_from))
 
     def run(self) -> dict[str, Any]:
         """All stages; returns the score.
@@ -59,12 +63,17 @@ class Pipeline:
         self.once("tokenizer/tokenizer.json", "Tokenizer", self.tokenizer)
         self.once("tokens/index.json", "Tokens", self.tokens)
         self.check_size()
+        if self.visual_from:
+            self.once("visual/index.json", "Images: drawing and encoding questions about them", self.visual)
+            self.plan = self.plan.with_documents(read_json(self.path("visual", "index.json"))["splits"]["train"])
         self.once("ladder/tuning.json", "Ladder: tuning the learning rate on the smallest rungs", self.tune)
         self.once("ladder/rungs.json", "Ladder: training the rungs", self.rungs)
         self.once("forecast.json", "Forecast", self.forecast)
         self.stand_by_forecast()
         self.once("target/result.json", "Target", self.target)
         self.once("score.json", "Score", self.score)
+        if self.visual_from:
+            self.once("images.json", "Questions about images", self.images)
         self.once("samples.json", "Samples", self.samples)
         return self.report()
 
@@ -109,7 +118,8 @@ class Pipeline:
 
     def corpus(self) -> None:
         """Freeze as much text as the target needs."""
-        wanted = int(self.plan.target.tokens * self.plan.bytes_per_token * 1.25)  # a quarter more for safety
+        wanted = int(self.plan.target.text_tokens * self.plan.bytes_per_token * 1.25)  # a quarter more for safety
+        wanted = max(wanted, LEAST_TEXT)
         config = self.recipe.corpus
         config = config.model_copy(update={"max_bytes": min(config.max_bytes, wanted)})
         summary = freeze_corpus(config, self.recipe.seed, self.path("corpus"))
@@ -118,7 +128,19 @@ class Pipeline:
 
     def tokenizer(self) -> None:
         """Train the tokenizer on the training side, or take the one named."""
-        train_tokenizer(self.path("corpus"), self.recipe.tokenizer, self.path("tokenizer"))
+        questions = visual_texts(self.recipe.visual, self.recipe.seed) if self.visual_from else ()
+        train_tokenizer(self.path("corpus"), self.recipe.tokenizer, self.path("tokenizer"), questions)
+
+    def visual(self) -> None:
+        """Draw or read the images, and write what is asked about them."""
+        tokenizer = Tokenizer.from_file(self.path("tokenizer", "tokenizer.json"))
+        shape = self.recipe.model.vision
+        encoder = VisualEncoder.of(tokenizer, shape.patch, shape.longest)
+        processes = self.recipe.ladder.processes or available_cores()
+        index = freeze_visual(self.recipe.visual, self.recipe.seed, encoder, self.path("visual"), processes)
+        for split, counts in index["splits"].items():
+            say(f"  {split}: {counts['images']:,} images, {counts['questions']:,} questions, "
+                f"{counts['positions'] / 1e6:.1f} million positions")  # fmt: skip
 
     def tokens(self) -> None:
         """Write the token shards."""
@@ -130,7 +152,7 @@ class Pipeline:
     def check_size(self) -> None:
         """Refuse a corpus that the target would have to read too often; say when it is read more than once."""
         available = read_json(self.path("tokens", "index.json"))["splits"]["train"]["tokens"]
-        needed, limit = self.plan.target.tokens, self.recipe.target.max_epochs
+        needed, limit = self.plan.target.text_tokens, self.recipe.target.max_epochs
         wanted = needed * self.plan.bytes_per_token
         if needed > limit * available:
             raise UserError(
@@ -145,13 +167,15 @@ class Pipeline:
     def jobs(self, settings: list[RunSettings], title: str) -> list[dict[str, Any]]:
         """Train small runs side by side."""
         processes = self.recipe.ladder.processes or available_cores()
-        return run_jobs(settings, self.path("tokens"), self.path("ladder", "runs"), processes, self.peak, title)
+        data = self.workspace.folder
+        return run_jobs(settings, data, self.path("ladder", "runs"), processes, self.peak, title)
 
     def tune(self) -> None:
         """Choose the base learning rate."""
         by_rate = self.plan.tuning_runs(self.data)
         results = iter(self.jobs([run for runs in by_rate.values() for run in runs], "tuning"))
-        losses = {rate: [loss_of(next(results)) for _ in runs] for rate, runs in by_rate.items()}
+        share = self.recipe.visual.share if self.visual_from else 0.0
+        losses = {rate: [loss_of(next(results), share) for _ in runs] for rate, runs in by_rate.items()}
         record = choose_learning_rate(losses)
         say(f"  {record['sentence']}")
         write_json(self.path("ladder", "tuning.json"), record)
@@ -173,29 +197,18 @@ class Pipeline:
         write_json(self.path("ladder", "rungs.json"), record)
 
     def forecast(self) -> None:
-        """Forecast the target's loss and seal it.
-
-        Raises:
-            UserError: when the target has already started, because a forecast made then would not be one.
-        """
-        if any(read_log(self.path("target", "log.jsonl"), "start")):
-            raise UserError(
-                f"{self.path('forecast.json')} is missing and the target has already started: a forecast can only be "
-                "registered before. Put the file back, or start afresh with another --output."
-            )
-        made = forecast(
-            ladder_observations(self.workspace.folder), self.plan.target.flops, level=self.recipe.forecast.level
-        )
+        """Forecast the target's losses and seal them."""
+        settings = self.target_settings()
         context = {
             "recipe_digest": self.recipe.digest(),
             "plan": read_json(self.path("plan.json")),
             "learning_rate": self.base_rate,
-            "target_config_hash": self.target_settings().digest(),
+            "target_config_hash": settings.digest(),
             "ladder": read_json(self.path("ladder", "rungs.json")),
             "environment": read_json(self.path("environment.json")),
             "corpus_digest": read_json(self.path("corpus", "summary.json"))["digest"],
         }
-        register(self.path("forecast.json"), made, context)
+        self.forecasts.register(settings.flops, self.recipe.forecast.level, context)
 
     def foresee(self) -> None:
         """Stop before anything is trained if the planned sizes alone cannot carry the forecast.
@@ -212,15 +225,10 @@ class Pipeline:
         Raises:
             ForecastRefusedError: with the reasons, unless ``anyway``.
         """
-        registered = load_registered(self.path("forecast.json"))
-        made = registered_forecast(registered)
-        self.figure(registered)
+        self.forecasts.draw()
         if not self.finished:
-            say(f"  {made.sentence}")
-            for finding in made.findings:
-                say(f"  {finding.severity}: {finding.sentence}", "yellow")
-            say(f"  sealed as {registered['sha256'][:16]} at {registered['created']} in {self.path('forecast.json')}")
-        self.stand_by(made.findings, "The target was not started")
+            self.forecasts.show()
+        self.stand_by(self.forecasts.findings(), "The target was not started")
 
     def stand_by(self, findings: Sequence[Finding], state: str) -> None:
         """Record refusals among ``findings`` and stop at them, unless ``anyway``, now or in an earlier call."""
@@ -228,7 +236,7 @@ class Pipeline:
         if not reasons:
             return
         record = self.path("refusal.json")
-        anyway = self.anyway or (record.exists() and read_json(record)["anyway"])
+        anyway = self.anyway or self.recipe.forecast.anyway or (record.exists() and read_json(record)["anyway"])
         write_json(record, {"sentences": reasons, "anyway": anyway})
         if not anyway:
             self.report()
@@ -237,42 +245,43 @@ class Pipeline:
                 "--anyway goes on and records the refusal."
             )
 
-    def figure(self, registered: dict[str, Any]) -> None:
-        """Draw forecast.svg, with the outcome where there is one."""
-        counts = read_json(self.path("tokens", "index.json"))["splits"]["heldout"]
-        outcome = read_json(self.path("score.json")) if self.path("score.json").exists() else None
-        write_forecast_figure(self.path("forecast.svg"), registered, outcome, counts["bytes"] / counts["words"])
-
     def target_settings(self) -> RunSettings:
         """The target in full."""
         return self.plan.target_run(self.base_rate, self.data)
 
     def target(self) -> None:
         """Train the target against its sealed forecast, then export it."""
-        registered = load_registered(self.path("forecast.json"))
-        settings = self.target_settings()
-        if registered["context"]["target_config_hash"] != settings.digest():
+        settings, made = self.target_settings(), self.forecasts.made()
+        if any(
+            self.forecasts.registered(measure)["context"]["target_config_hash"] != settings.digest()
+            for measure in self.forecasts.measures
+        ):
             raise UserError(f"{self.path('forecast.json')} was registered for another target; choose another --output.")
-        made: Forecast = registered_forecast(registered)
         size = self.plan.target
         say(f"  width {size.model.width}, {size.tokens / 1e6:.1f} million tokens, {size.flops:.3g} FLOPs, "
             f"about {duration(read_json(self.path('plan.json'))['price']['target_seconds'])}")  # fmt: skip
         if recorded_result(self.path("target"), settings) is None:
             display = Display("target", f"{made.median:.3f} [{made.low:.3f}, {made.high:.3f}]")
-            Trainer(settings, self.path("tokens"), self.path("target"), peak=self.peak, display=display).run()
+            folder = self.workspace.folder
+            Trainer(settings, folder, self.path("target"), peak=self.peak, display=display).run()
 
     def score(self) -> None:
         """Export the model and hold its held-out loss against the forecast."""
         settings = self.target_settings()
         model_folder = self.path("model")
-        save_hf(trained_model(self.path("target"), settings), model_folder)
+        names = (IMAGE_TOKEN, IMAGE_BREAK, IMAGE_END) if self.visual_from else None
+        save_hf(trained_model(self.path("target"), settings), model_folder, image_tokens=names)
         Tokenizer.from_file(self.path("tokenizer", "tokenizer.json")).save(model_folder)
-        result = read_json(self.path("target", "result.json"))
-        registered = load_registered(self.path("forecast.json"))
-        scored = score(registered, result["heldout"]["bits_per_byte"], {"target": result["config_hash"]})
-        write_json(self.path("score.json"), scored)
-        self.figure(registered)
-        say(f"  {scored['sentence']}")
+        self.forecasts.score(read_json(self.path("target", "result.json")))
+
+    def images(self) -> None:
+        """Let the model, and one that never saw an image, answer held-out questions."""
+        share, folder = self.recipe.visual.question_only, self.workspace.folder
+        blind = self.path("question-only") if share else None
+        record = examine(self.target_settings(), folder, self.path("target"), blind, share)
+        write_json(self.path("images.json"), record)
+        for line in in_words(record):
+            say(f"  {line}")
 
     def samples(self) -> None:
         """Let the model write a few texts for the report."""
@@ -318,6 +327,12 @@ def run_recipe(recipe: Recipe, *, anyway: bool = False) -> dict[str, Any]:
         workspace.close()
 
 
-def loss_of(result: dict[str, Any]) -> float:
-    """Held-out bits per byte of a result; not finite where the run diverged."""
-    return math.inf if "diverged" in result else float(result["heldout"]["bits_per_byte"])
+def loss_of(result: dict[str, Any], share: float) -> float:
+    """Held-out loss by which learning rates are compared; not finite where the run diverged.
+
+    Bits per byte of text, or nats where ``share`` of it is the loss on answers about images.
+    """
+    if "diverged" in result:
+        return math.inf
+    found = result["heldout"]
+    return float((1 - share) * found["nats_per_token"] + share * found[ANSWERS] if share else found["bits_per_byte"])

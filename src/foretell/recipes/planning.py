@@ -8,7 +8,7 @@ from typing import Any
 
 from foretell.core.config import build, read_yaml
 from foretell.core.files import read_json
-from foretell.ladder.plan import Plan, make_plan
+from foretell.ladder.plan import Family, Plan, make_plan
 from foretell.laws.diagnostics import foreseeable
 from foretell.laws.records import Finding
 from foretell.recipes.config import Recipe
@@ -20,7 +20,9 @@ def plan_of(recipe: Recipe) -> Plan:
     Raises:
         UserError: where the target is too small for its ladder.
     """
-    return make_plan(recipe.model, recipe.target, recipe.ladder, recipe.training, vocabulary(recipe), recipe.seed)
+    visual = recipe.visual if recipe.visual.sources else None
+    family = Family(recipe.model, vocabulary(recipe), visual)
+    return make_plan(family, recipe.target, recipe.ladder, recipe.training, recipe.seed)
 
 
 def vocabulary(recipe: Recipe) -> int:

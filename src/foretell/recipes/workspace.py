@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from foretell.core.config import build, differences, read_yaml
 from foretell.core.errors import InterruptedRunError, UserError
@@ -14,6 +14,9 @@ from foretell.core.files import require_writable, write_atomic
 from foretell.core.progress import duration, say
 from foretell.core.runlog import RunLog
 from foretell.recipes.config import Recipe, recipe_text
+
+if TYPE_CHECKING:
+    from foretell.recipes.graft_config import GraftRecipe
 
 try:
     import fcntl
@@ -28,7 +31,7 @@ class Workspace:
         UserError: where the folder is not writable, holds something else, another recipe's run, or a run in progress.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe | GraftRecipe) -> None:
         self.recipe = recipe
         self.folder = Path(recipe.output)
         existing = self.folder.is_dir() and any(self.folder.iterdir())
@@ -54,7 +57,7 @@ class Workspace:
                 raise UserError(f"Another foretell is at work in {self.folder}; wait for it or stop it.") from error
 
     def _compare(self, recorded: Path) -> None:
-        there = build(Recipe, read_yaml(recorded))
+        there = build(type(self.recipe), read_yaml(recorded))
         changed = differences(there.comparable(), self.recipe.comparable())
         if changed and not (self.folder / "corpus").exists():
             # Nothing but a plan was made here (the corpus was mistyped, say): the new recipe takes its place.

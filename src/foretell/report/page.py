@@ -38,6 +38,7 @@ from foretell.report.tables import (
     tuning_table,
 )
 from foretell.report.templating import render_page
+from foretell.report.visual_tables import answers_table, visual_sources_table, visual_splits_table
 
 REPORT_NAME = "report.html"
 
@@ -93,6 +94,9 @@ def _context(run: Run) -> dict[str, Any]:
             "rates": rates_table(run),
             "stages": stages_table(run),
             "environment": environment_table(run),
+            "visual_sources": visual_sources_table(run),
+            "visual_splits": visual_splits_table(run),
+            "answers": answers_table(run),
         },
         "heldout_sentence": heldout_sentence(run),
         "document_tables": documents_tables(run),
@@ -115,7 +119,7 @@ def _energy_sources(run: Run) -> list[str]:
 
 def _figures(run: Run) -> dict[str, list[Markup]]:
     """Each figure for wide and for narrow screens (the style sheet shows one); none where records are missing."""
-    figures: dict[str, list[Markup]] = {"forecast": [], "loss": [], "tuning": []}
+    figures: dict[str, list[Markup]] = {"forecast": [], "answers": [], "loss": [], "tuning": []}
     losses, tuning = loss_series(run.log), tuning_series(run.tuning)
     byte_forecast = None
     outcome = outcome_bits_per_byte(run)
@@ -126,6 +130,11 @@ def _figures(run: Run) -> dict[str, list[Markup]]:
         if byte_forecast:
             figures["forecast"].append(Markup(
                 forecast_figure(run.forecast.data, outcome_record, run.bytes_per_word(), size, f"forecast-{width}")
+            ))  # fmt: skip
+        if run.answers_forecast.number("forecast.target_flops"):
+            scored = run.answers_score.data or None
+            figures["answers"].append(Markup(
+                forecast_figure(run.answers_forecast.data, scored, None, size, f"answers-{width}")
             ))  # fmt: skip
         if losses.tokens or losses.heldout:
             figures["loss"].append(Markup(loss_figure(losses, byte_forecast, size, f"loss-{width}")))

@@ -29,14 +29,18 @@ RECORD_FILES = {
     "corpus/manifest.csv": "provenance of every document",
     "tokenizer/tokenizer.json": "the tokenizer",
     "tokens/index.json": "token counts",
+    "visual/index.json": "images and questions about them",
     "plan.json": "rungs, target and price, before anything was spent",
     "ladder/tuning.json": "the search for the learning rate",
     "ladder/rungs.json": "the results of all rungs",
     "refusal.json": "why the ladder was refused",
     "forecast.json": "the registered forecast",
+    "forecast-answers.json": "the registered forecast of the loss on answers about images",
     "target/log.jsonl": "steps of the target, evenly thinned",
     "target/result.json": "the target's result",
     "score.json": "the forecast against the outcome",
+    "score-answers.json": "the same for answers about images",
+    "images.json": "questions about images, answered by the model",
     "samples.json": "text written by the model",
     "run.jsonl": "the stages and their times",
 }
@@ -143,12 +147,16 @@ class Run:
     environment: Record
     corpus: Record
     tokens: Record
+    visual: Record
     plan: Record
     tuning: Record
     refusal: Record
     forecast: Record
     target: Record
     score: Record
+    answers_forecast: Record
+    answers_score: Record
+    images: Record
     ladder: tuple[Record, ...]
     log: tuple[Record, ...]
     timeline: tuple[Record, ...]
@@ -200,12 +208,16 @@ def gather(folder: Path) -> Run:
         environment=_object(folder, "environment.json"),
         corpus=_object(folder, "corpus/summary.json"),
         tokens=_object(folder, "tokens/index.json"),
+        visual=_object(folder, "visual/index.json"),
         plan=_object(folder, "plan.json"),
         tuning=_object(folder, "ladder/tuning.json"),
         refusal=_object(folder, "refusal.json"),
         forecast=_object(folder, "forecast.json"),
         target=_object(folder, "target/result.json"),
         score=_object(folder, "score.json"),
+        answers_forecast=_object(folder, "forecast-answers.json"),
+        answers_score=_object(folder, "score-answers.json"),
+        images=_object(folder, "images.json"),
         ladder=tuple(sorted(results, key=lambda result: (result.number("flops") or 0.0, result.path))),
         log=tuple(_lines(folder, "target/log.jsonl")),
         timeline=tuple(_lines(folder, "run.jsonl")),

@@ -53,7 +53,7 @@ def build_app(service: Service, store: ConversationStore, write: Callable[[str],
     _add_api(app, service)
     _add_state(app, service)
     _add_page(app)
-    add_conversations(app, store, service.options.body_bytes)
+    add_conversations(app, store, service.body_bytes, service.options)
     return Gate(app, service.options, service.metrics, write or _print)
 
 
@@ -100,7 +100,7 @@ def _add_api(app: FastAPI, service: Service) -> None:
     def model_entry(name: str) -> dict[str, Any]:
         parent = {"parent": service.name} if name in service.adapters else {}
         return {"id": name, "object": "model", "created": service.created, "owned_by": "foretell",
-                "max_model_len": service.context, **parent}  # fmt: skip
+                "max_model_len": service.context, "input_modalities": service.modalities, **parent}  # fmt: skip
 
     @app.get("/v1/models")
     async def models() -> dict[str, Any]:
@@ -118,11 +118,12 @@ def _add_api(app: FastAPI, service: Service) -> None:
         app.add_api_route(path, handle, methods=["POST"], name=path, response_model=None)
 
     async def to_ids(service: Service, request: Request) -> Response:
-        body = await read_json(request, TokenizeBody, service.options.body_bytes)
-        return JSONResponse(await asyncio.to_thread(tokenize, service, body))
+        body = await read_json(request, TokenizeBody, service.body_bytes)
+        images = await service.read_images(body.messages or ())
+        return JSONResponse(await asyncio.to_thread(tokenize, service, body, images))
 
     async def to_text(service: Service, request: Request) -> Response:
-        body = await read_json(request, DetokenizeBody, service.options.body_bytes)
+        body = await read_json(request, DetokenizeBody, service.body_bytes)
         return JSONResponse(await asyncio.to_thread(detokenize, service, body))
 
     post("/v1/chat/completions", chat_completions)
@@ -165,6 +166,11 @@ def _add_state(app: FastAPI, service: Service) -> None:
             "busy_seconds_total": ("Seconds spent in them.", counts.busy),
             "failed_passes_total": ("Passes that failed.", counts.failures),
         }
+        if (encoder := service.worker.engine.encoder) is not None:
+            counters |= {
+                "encoded_images_total": ("Images that the vision half has read.", encoder.encoded),
+                "found_images_total": ("Images whose features were still there.", encoder.found),
+            }
         return Response(service.metrics.text(gauges, counters), media_type=MEDIA_TYPE)
 
 

@@ -242,6 +242,7 @@ class NewMessage(Body):
     content: str
     parent: Position | None = None
     details: dict[str, Any] = Field(default_factory=dict)
+    images: Annotated[list[str], FIRST_FAULT] = Field(default=[])
 
 
 def parse(model: type[B], data: bytes) -> B:

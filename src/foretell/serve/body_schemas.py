@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from foretell.core.errors import UserError
+from foretell.data.dataurls import MEDIA_TYPES
 from foretell.infer.sampling import ABOVE_ZERO, LARGEST_BIAS, RANGES
 from foretell.serve.bodies import (
     MOST_STOPS,
@@ -19,8 +20,10 @@ from foretell.serve.bodies import (
     CompletionBody,
     DetokenizeBody,
     Generation,
+    NewMessage,
     TokenizeBody,
 )
+from foretell.serve.images import IMAGE_PART
 from foretell.serve.messages import FUNCTION_NAME
 from foretell.serve.schemas import ANYTHING, TEXT, Schema, listed, nullable, record
 from foretell.serve.service import Service
@@ -28,9 +31,6 @@ from foretell.serve.tools import knows_tools
 
 NOTHING: Schema = {"type": "null"}
 SOME_TEXT: Schema = {"type": "string", "minLength": 1}
-CONTENT: Schema = {
-    "anyOf": [TEXT, listed({"anyOf": [record(type={"const": kind}, **{kind: TEXT}) for kind in ("text", "refusal")]})]
-}
 ARGUMENTS: Schema = {"anyOf": [TEXT, ANYTHING, NOTHING]}
 CALL = record(
     function=record(name=TEXT, optional={"arguments": ARGUMENTS}),
@@ -38,16 +38,18 @@ CALL = record(
 )
 NAMES = {"name": nullable(TEXT), "tool_call_id": nullable(TEXT)}
 ASSISTANT: Schema = {"const": "assistant"}
-MESSAGE: Schema = {
-    "anyOf": [
-        record(
-            role={"enum": ["system", "developer", "user", "tool"]}, content=CONTENT,
-            optional={**NAMES, "tool_calls": NOTHING},
-        ),
-        record(role=ASSISTANT, content=CONTENT, optional={**NAMES, "tool_calls": nullable(listed(CALL))}),
-        record(role=ASSISTANT, tool_calls=listed(CALL, minItems=1), optional={**NAMES, "content": nullable(CONTENT)}),
-    ]
-}  # fmt: skip
+IMAGE = record(
+    url={
+        "type": "string",
+        "description": "a data URL of PNG, JPEG, WebP or GIF, or where the server fetches any an address of http(s)",
+    },
+    optional={"detail": {"description": "ignored: every image is read in the model's own size"}},
+)
+DATA_URL: Schema = {
+    "type": "string",
+    "pattern": f"^data:({'|'.join(MEDIA_TYPES)});base64,"
+    "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$",
+}
 TOOL = record(
     function=record(
         name={"type": "string", "pattern": f"^{FUNCTION_NAME.pattern}$"},
@@ -121,13 +123,29 @@ def _narrower(model: type[Body], service: Service) -> dict[str, Schema]:
         found["max_tokens"] = {"type": ["integer", "null"], "minimum": 0, "maximum": service.context - 1}
         ids = listed(token, minItems=1)
         found["prompt"] = {"anyOf": [TEXT, ids, listed({"anyOf": [TEXT, ids]}, minItems=1)]}
-    messages, tools = listed(MESSAGE, minItems=1), listed(TOOL)
+    messages, tools = listed(_message(service.images is not None), minItems=1), listed(TOOL)
     if model is TokenizeBody:
         messages, tools = nullable(messages), listed(ANYTHING)
     found |= {"messages": messages, "tools": nullable(tools)}
+    if model is NewMessage:
+        found["images"] = listed(DATA_URL, maxItems=service.options.most_images)
     if model is DetokenizeBody:
         found["tokens"] = listed(token)
     return found
+
+
+def _message(images: bool) -> Schema:
+    """One message, of any role."""
+    parts = [record(type={"const": kind}, **{kind: TEXT}) for kind in ("text", "refusal")]
+    parts += [record(type={"const": IMAGE_PART}, **{IMAGE_PART: {"anyOf": [IMAGE, TEXT]}})] if images else []
+    content: Schema = {"anyOf": [TEXT, listed({"anyOf": parts})]}
+    others: Schema = {"enum": ["system", "developer", "user", "tool"]}
+    ways = [
+        record(role=others, content=content, optional={**NAMES, "tool_calls": NOTHING}),
+        record(role=ASSISTANT, content=content, optional={**NAMES, "tool_calls": nullable(listed(CALL))}),
+        record(role=ASSISTANT, tool_calls=listed(CALL, minItems=1), optional={**NAMES, "content": nullable(content)}),
+    ]
+    return {"anyOf": ways}
 
 
 def _range(name: str) -> Schema:

@@ -11,11 +11,12 @@ from typing import Any
 import starlette.requests
 from starlette.responses import Response
 
-from foretell.core.errors import UserError
+from foretell.infer.images import PreparedImage
 from foretell.infer.requests import Request, TokenLogprob, Update
 from foretell.serve.bodies import ChatBody
-from foretell.serve.errors import bad_request, refused
+from foretell.serve.errors import bad_request
 from foretell.serve.http import EventStream, read_json, whole_answer
+from foretell.serve.images import without_images
 from foretell.serve.logprobs import HeldLogprobs, chat_logprobs
 from foretell.serve.messages import grammar_of, offered_tools, template_messages
 from foretell.serve.requests import Heading, check_stream_options, finish_reason, repeated, sampling_of, usage
@@ -61,9 +62,12 @@ class ChatCompletion:
 
     Args:
         record: of the request's log line.
+        images: of the messages.
     """
 
-    def __init__(self, service: Service, body: ChatBody, record: dict[str, Any]) -> None:
+    def __init__(
+        self, service: Service, body: ChatBody, record: dict[str, Any], images: tuple[PreparedImage, ...] = ()
+    ) -> None:
         """Check and render it, which may take a while for long prompts.
 
         Raises:
@@ -73,7 +77,7 @@ class ChatCompletion:
         check_stream_options(body)
         adapter = service.adapter(body.model)
         template = service.template()
-        messages = template_messages(body.messages)
+        messages = template_messages(body.messages, service.images is not None)
         tools = offered_tools(body, service)
         if body.top_logprobs is not None and not body.logprobs:
             raise bad_request("top_logprobs is given without logprobs; it is accepted with logprobs: true.",
@@ -83,18 +87,17 @@ class ChatCompletion:
                               "max_tokens")  # fmt: skip
         sampling = sampling_of(body, service.vocab_size)
         grammar = grammar_of(body, service, tools)
-        try:
-            self._ids = template.encode(messages, add_generation_prompt=True, tools=tools or None)
-        except UserError as error:
-            raise refused(error, (), "messages") from error
+        self._ids = service.prompt(messages, images, tools or None)
         wanted = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
         request = Request(
             tuple(self._ids), service.room_for_answer(self._ids, wanted, "messages"), sampling, body.stops,
             frozenset(service.ends), (body.top_logprobs or 0) if body.logprobs else None, adapter=adapter,
-            deadline=time.monotonic() + service.options.timeout, grammar=grammar,
+            deadline=time.monotonic() + service.options.timeout, grammar=grammar, images=images,
         )  # fmt: skip
         self.answers = Answers(service, repeated(request, body.choices), list(ChatBody.model_fields))
         self._tags = writes_tags(template.source) if tools else None
+        if images:
+            record["images"] = len(images)
         if service.options.log_prompts:
             record["messages"] = body.messages
 
@@ -173,9 +176,13 @@ def _message(total: Delta) -> dict[str, Any]:
 
 async def chat_completions(service: Service, request: starlette.requests.Request) -> Response:
     """Answer ``POST /v1/chat/completions``."""
-    body = await read_json(request, ChatBody, service.options.body_bytes)
+    body = await read_json(request, ChatBody, service.body_bytes)
     service.let_in(1)
-    completion = await asyncio.to_thread(ChatCompletion, service, body, request.scope["record"])
+    service.adapter(body.model)  # before anything is fetched or decoded for it
+    images = await service.read_images(body.messages)
+    if images:  # their files are many times what is still needed of them
+        body.messages = without_images(body.messages)
+    completion = await asyncio.to_thread(ChatCompletion, service, body, request.scope["record"], images)
     if body.stream:
         return EventStream(completion.answers, completion.chunks)
     return await whole_answer(request, completion.answers, completion.whole)

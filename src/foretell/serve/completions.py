@@ -160,7 +160,7 @@ class Completion:
 
 async def completions(service: Service, request: starlette.requests.Request) -> Response:
     """Answer ``POST /v1/completions``."""
-    body = await read_json(request, CompletionBody, service.options.body_bytes)
+    body = await read_json(request, CompletionBody, service.body_bytes)
     service.let_in(1)
     completion = await asyncio.to_thread(Completion, service, body, request.scope["record"])
     if body.stream:

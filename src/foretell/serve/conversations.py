@@ -10,17 +10,20 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.responses import JSONResponse
 
+from foretell.core.errors import UserError
+from foretell.data.dataurls import read_data_url
 from foretell.serve.bodies import ConversationChange, NewConversation, NewMessage
 from foretell.serve.errors import APIError, bad_request
 from foretell.serve.http import read_json
-from foretell.serve.store import ConversationStore, as_markdown, branch
+from foretell.serve.options import ServeOptions
+from foretell.serve.store import ConversationStore, StoredImage, as_markdown, branch
 
 PATH = "/api/conversations"
 FORMATS = {"json": "application/json", "markdown": "text/markdown; charset=utf-8"}
 
 
-def add_conversations(app: FastAPI, store: ConversationStore, most: int) -> None:
-    """The routes over a store; bodies have at most ``most`` bytes."""
+def add_conversations(app: FastAPI, store: ConversationStore, most: int, options: ServeOptions) -> None:
+    """The routes over a store; bodies have at most ``most`` bytes, messages as many images as the options say."""
 
     @app.get(PATH)
     async def list_all(query: str = "") -> dict[str, Any]:
@@ -41,13 +44,13 @@ def add_conversations(app: FastAPI, store: ConversationStore, most: int) -> None
 
     @app.patch(f"{PATH}/{{identity}}")
     async def change(identity: str, request: Request) -> dict[str, Any]:
-        """Rename it, or change its system message, settings or branch."""
+        """Rename it, or change its system message, settings or branch; it comes back without its messages."""
         body = await read_json(request, ConversationChange, most)
         fields = body.model_dump(include=set(ConversationChange.model_fields))
         if not await asyncio.to_thread(lambda: store.change(identity, **fields)):
-            await _found(store, identity)
+            await _found(store, identity, messages=False)
             raise _no_message("leaf", body.leaf)
-        return await _found(store, identity)
+        return await _found(store, identity, messages=False)
 
     @app.delete(f"{PATH}/{{identity}}")
     async def delete(identity: str) -> dict[str, Any]:
@@ -60,9 +63,12 @@ def add_conversations(app: FastAPI, store: ConversationStore, most: int) -> None
     async def add(identity: str, request: Request) -> JSONResponse:
         """Put a message after another one."""
         body = await read_json(request, NewMessage, most)
-        number = await asyncio.to_thread(store.add, identity, body.role, body.content, body.parent, body.details)
+        images = await asyncio.to_thread(_images, body.images, options)
+        number = await asyncio.to_thread(
+            store.add, identity, body.role, body.content, body.parent, body.details, images
+        )  # fmt: skip
         if number is None:
-            await _found(store, identity)
+            await _found(store, identity, messages=False)
             raise _no_message("parent", body.parent)
         return JSONResponse({"id": number}, 201)
 
@@ -82,8 +88,21 @@ def add_conversations(app: FastAPI, store: ConversationStore, most: int) -> None
                         headers={"Content-Disposition": f'attachment; filename="{name}.{ending}"'})  # fmt: skip
 
 
-async def _found(store: ConversationStore, identity: str) -> dict[str, Any]:
-    found = await asyncio.to_thread(store.get, identity)
+def _images(urls: list[str], options: ServeOptions) -> list[StoredImage]:
+    if len(urls) > options.most_images:
+        raise bad_request(f"images has {len(urls)}; at most {options.most_images} are accepted.", "images")
+    found = []
+    for index, url in enumerate(urls):
+        name = f"images[{index}]"
+        try:
+            found.append(StoredImage(*read_data_url(url, options.image_bytes, name)))
+        except UserError as error:
+            raise bad_request(str(error), name) from error
+    return found
+
+
+async def _found(store: ConversationStore, identity: str, *, messages: bool = True) -> dict[str, Any]:
+    found = await asyncio.to_thread(lambda: store.get(identity, messages=messages))
     if found is None:
         raise _missing(identity)
     return found

@@ -137,6 +137,7 @@ def _conversation_paths(service: Service) -> dict[str, Any]:
 
     everything = ("readConversation", "changeConversation", "deleteConversation", "addMessage", "exportConversation")
     whole = _answer(shared("Conversation"), "with all its messages")
+    fields = _answer(shared("ConversationFields"), "without its messages")
     here = [_in_path("identity", "of the conversation")]
     query = {"name": "query", "in": "query", "schema": {**TEXT, "default": ""},
              "description": "a text that the title or a message contains"}  # fmt: skip
@@ -154,7 +155,7 @@ def _conversation_paths(service: Service) -> dict[str, Any]:
         "/api/conversations/{identity}": {
             "get": _operation("One with all its messages.", whole, 404, parameters=here,
                               operationId="readConversation"),
-            "patch": _operation("Change what is given.", whole, 404, 409, parameters=here,
+            "patch": _operation("Change what is given.", fields, 404, 409, parameters=here,
                                 body=body(ConversationChange), operationId="changeConversation"),
             "delete": _operation("Forget it.", _answer(shared("Deleted"), "it is gone"), 404, parameters=here,
                                  operationId="deleteConversation"),

@@ -13,6 +13,7 @@ from foretell.core.errors import UserError
 from foretell.infer.grammar import MaskGrammar
 from foretell.serve.bodies import ChatBody
 from foretell.serve.errors import bad_request, refused
+from foretell.serve.images import IMAGE_PART
 from foretell.serve.service import Service
 from foretell.serve.tools import call_grammar, knows_tools, writes_tags
 
@@ -20,18 +21,22 @@ ROLES = ("system", "developer", "user", "assistant", "tool")
 FUNCTION_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
-def template_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def template_messages(messages: Sequence[dict[str, Any]], images: bool = False) -> list[dict[str, Any]]:
     """Messages for a chat template: ``developer`` is the system's, arguments of calls are what their JSON says.
+
+    Args:
+        messages: of the body.
+        images: whether parts may be images, which :func:`foretell.serve.images.image_sources` has looked at.
 
     Raises:
         APIError: naming the message and the field.
     """
     if not messages:
         raise bad_request("messages is empty; at least one message is needed.", "messages")
-    return [_message(f"messages[{number}]", message) for number, message in enumerate(messages)]
+    return [_message(f"messages[{number}]", message, images) for number, message in enumerate(messages)]
 
 
-def _message(where: str, message: dict[str, Any]) -> dict[str, Any]:
+def _message(where: str, message: dict[str, Any], images: bool) -> dict[str, Any]:
     role, content = message.get("role"), message.get("content")
     if role not in ROLES:
         raise bad_request(f"{where}.role is {_short(role)}; one of {', '.join(ROLES)} is expected.", f"{where}.role")
@@ -39,7 +44,10 @@ def _message(where: str, message: dict[str, Any]) -> dict[str, Any]:
     if content is None and not (role == "assistant" and calls):
         raise bad_request(f"{where}.content is missing; a string or a list of text parts is expected.",
                           f"{where}.content")  # fmt: skip
-    found: dict[str, Any] = {"role": "system" if role == "developer" else role, "content": _content(where, content)}
+    found: dict[str, Any] = {
+        "role": "system" if role == "developer" else role,
+        "content": _content(where, content, images),
+    }
     if calls is not None:
         if role != "assistant" or not isinstance(calls, list):
             raise bad_request(f"{where}.tool_calls is accepted as a list, of the assistant's messages.",
@@ -54,21 +62,25 @@ def _message(where: str, message: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _content(where: str, content: Any) -> str:
+def _content(where: str, content: Any, images: bool) -> str | list[dict[str, str]]:
     if content is None or isinstance(content, str):
         return content or ""
     if not isinstance(content, list):
         raise bad_request(f"{where}.content is {_short(content)}; a string or a list of text parts is expected.",
                           f"{where}.content")  # fmt: skip
-    texts = []
+    parts = []
     for index, part in enumerate(content):
         kind = part.get("type") if isinstance(part, dict) else None
+        if kind == IMAGE_PART and images:
+            parts.append({"type": IMAGE_PART})
+            continue
         key = "refusal" if kind == "refusal" else "text"
         if kind not in ("text", "refusal") or not isinstance(part.get(key), str):
             name = f"{where}.content[{index}]"
-            raise bad_request(f"{name} is of type {_short(kind)}; this model reads parts of type text.", name)
-        texts.append(part[key])
-    return "".join(texts)
+            known = f"text and {IMAGE_PART}" if images else "text"
+            raise bad_request(f"{name} is of type {_short(kind)}; this model reads parts of type {known}.", name)
+        parts.append({"type": "text", "text": part[key]})
+    return parts
 
 
 def _call(where: str, call: Any) -> dict[str, Any]:

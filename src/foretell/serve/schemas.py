@@ -68,13 +68,20 @@ def _answer(kind: str, choice: Schema) -> Schema:
 
 
 _MODEL = record(
-    id=TEXT, object={"const": "model"}, created=WHOLE, owned_by=TEXT, max_model_len=COUNT, optional={"parent": TEXT}
+    id=TEXT,
+    object={"const": "model"},
+    created=WHOLE,
+    owned_by=TEXT,
+    max_model_len=COUNT,
+    input_modalities=listed({"enum": ["text", "image"]}),
+    optional={"parent": TEXT},
 )
 _SUMMARY = {"id": TEXT, "title": TEXT, "model": TEXT, "created": NUMBER, "updated": NUMBER}
 _STORED_MESSAGE = record(
     id=WHOLE, parent=nullable(WHOLE), role={"enum": ["user", "assistant"]}, content=TEXT, details=ANYTHING,
-    created=NUMBER,
+    created=NUMBER, images=listed(TEXT),
 )  # fmt: skip
+_FIELDS = {**_SUMMARY, "system": TEXT, "settings": ANYTHING, "leaf": nullable(WHOLE)}
 
 COMPONENTS: dict[str, Schema] = {
     "Error": record(
@@ -92,9 +99,8 @@ COMPONENTS: dict[str, Schema] = {
     "Tokens": record(count=COUNT, max_model_len=COUNT, tokens=listed(COUNT), token_strs=nullable(listed(TEXT))),
     "Text": record(prompt=TEXT),
     "Status": record(status=TEXT),
-    "Conversation": record(
-        **_SUMMARY, system=TEXT, settings=ANYTHING, leaf=nullable(WHOLE), messages=listed(_STORED_MESSAGE)
-    ),
+    "Conversation": record(**_FIELDS, messages=listed(_STORED_MESSAGE)),
+    "ConversationFields": record(**_FIELDS),
     "Conversations": record(conversations=listed(record(**_SUMMARY))),
     "NewMessageId": record(id=WHOLE),
     "Deleted": record(id=TEXT, deleted={"const": True}),

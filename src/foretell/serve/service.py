@@ -9,20 +9,23 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import foretell
 from foretell.core.errors import UserError
 from foretell.data.chat import ChatTemplate
 from foretell.infer.engine import Engine, EngineOptions
 from foretell.infer.grammar import GrammarFactory
+from foretell.infer.images import PreparedImage
 from foretell.infer.loading import LoadedModel
 from foretell.infer.requests import Request, Update
 from foretell.infer.worker import EngineThread
 from foretell.model.lora import Adapter
 from foretell.serve.errors import APIError, bad_request, refused
+from foretell.serve.images import ImageIntake
 from foretell.serve.logprobs import TokenTexts
 from foretell.serve.metrics import Metrics
-from foretell.serve.options import ServeOptions
+from foretell.serve.options import IMAGE_BODY, TEXT_BODY, ServeOptions
 
 SAMPLED_BYTES = 4096  # of each tensor, for the fingerprint
 
@@ -44,6 +47,8 @@ class Service:
         self.options, self.metrics = options, Metrics()
         self.name, self.adapters = model.name, tuple(adapters or {})
         self.tokenizer, self.chat = model.tokenizer, model.chat
+        self.images = None if model.images is None else ImageIntake(model.images, options)
+        self.body_bytes = options.body_bytes or (TEXT_BODY if self.images is None else IMAGE_BODY)
         self.texts = TokenTexts(model.tokenizer)
         self.ends, self.start_ids = model.end_of_turn_ids, model.start_ids
         self.fingerprint = _fingerprint(model, engine_options)
@@ -57,6 +62,39 @@ class Service:
         self.worker = EngineThread(engine)
         self._grammars: GrammarFactory | None = None
         self._grammars_lock = threading.Lock()
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """What the model reads."""
+        return ("text",) if self.images is None else ("text", "image")
+
+    async def read_images(self, messages: Sequence[Any]) -> tuple[PreparedImage, ...]:
+        """The images of messages as clients send them; none where the model reads text alone, which then says so.
+
+        Raises:
+            APIError: as :meth:`ImageIntake.read`.
+        """
+        return () if self.images is None else await self.images.read(messages)
+
+    def prompt(
+        self, messages: Sequence[dict[str, Any]], images: Sequence[PreparedImage], tools: Any, generation: bool = True
+    ) -> list[int]:
+        """Ids of messages as the chat template writes them, with the whole runs of their images.
+
+        Args:
+            messages: for the template.
+            images: of the messages.
+            tools: that are offered, or ``None``.
+            generation: whether to end with the opening of an answer.
+
+        Raises:
+            APIError: where the template refuses them, or there is none.
+        """
+        try:
+            ids = self.template().encode(messages, add_generation_prompt=generation, tools=tools)
+            return ids if self.images is None else self.images.reader.expanded(ids, images)
+        except UserError as error:
+            raise refused(error, (), "messages") from error
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -131,6 +169,8 @@ class Service:
     async def stop(self) -> None:
         """Cancel what runs and end the engine's thread."""
         self.stopping = True
+        if self.images is not None:
+            self.images.close()
         await asyncio.to_thread(self.worker.stop, 0.0)
 
 

@@ -9,12 +9,14 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from foretell.core.errors import UserError
+from foretell.data.dataurls import data_url
 
-VERSION = 1
+VERSION = 2
 SCHEMA = """
 CREATE TABLE conversations (
   id TEXT PRIMARY KEY, title TEXT NOT NULL, system TEXT NOT NULL, model TEXT NOT NULL, settings TEXT NOT NULL,
@@ -28,7 +30,22 @@ CREATE TABLE messages (
 CREATE INDEX messages_by_conversation ON messages(conversation);
 CREATE INDEX conversations_by_time ON conversations(updated);
 """
+IMAGES = """
+CREATE TABLE images (
+  message INTEGER NOT NULL REFERENCES messages(id) ON DELETE CASCADE, place INTEGER NOT NULL, media TEXT NOT NULL,
+  content BLOB NOT NULL, PRIMARY KEY (message, place)
+) WITHOUT ROWID;
+"""
+STEPS = (SCHEMA, IMAGES)  # from each version to the next
 FIELDS = ("title", "system", "model", "settings", "leaf")
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image of a message: its file, and of which kind that is, as ``image/png``."""
+
+    media: str
+    content: bytes
 
 
 class ConversationStore:
@@ -52,8 +69,9 @@ class ConversationStore:
             self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute("PRAGMA foreign_keys = ON")
             version = int(self._connection.execute("PRAGMA user_version").fetchone()[0])
-            if version == 0:
-                self._connection.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
+            if version < VERSION:
+                missing = "".join(STEPS[version:])
+                self._connection.executescript(f"BEGIN; {missing} PRAGMA user_version = {VERSION}; COMMIT;")
         except (OSError, sqlite3.Error) as error:
             raise UserError(f"The database {path} cannot be used ({error}).") from error
         if version > VERSION:
@@ -102,21 +120,31 @@ class ConversationStore:
         assert found is not None
         return found
 
-    def get(self, identity: str) -> dict[str, Any] | None:
-        """A conversation with all its messages in order of time, or ``None``."""
+    def get(self, identity: str, *, messages: bool = True) -> dict[str, Any] | None:
+        """A conversation, or ``None``; with all its ``messages`` in order of time, their images as data URLs."""
         with self._transaction() as connection:
             row = connection.execute("SELECT * FROM conversations WHERE id = ?", (identity,)).fetchone()
             if row is None:
                 return None
-            messages = connection.execute(
+            found = {**dict(row), "settings": json.loads(row["settings"])}
+            if not messages:
+                return found
+            rows = connection.execute(
                 "SELECT id, parent, role, content, details, created FROM messages WHERE conversation = ? ORDER BY id",
                 (identity,),
             ).fetchall()
-        return {
-            **dict(row),
-            "settings": json.loads(row["settings"]),
-            "messages": [{**dict(one), "details": json.loads(one["details"])} for one in messages],
-        }
+            images = connection.execute(
+                "SELECT message, media, content FROM images WHERE message IN "
+                "(SELECT id FROM messages WHERE conversation = ?) ORDER BY message, place",
+                (identity,),
+            ).fetchall()
+        urls: dict[int, list[str]] = {}
+        for image in images:
+            urls.setdefault(image["message"], []).append(data_url(image["media"], image["content"]))
+        found["messages"] = [
+            {**dict(one), "details": json.loads(one["details"]), "images": urls.get(one["id"], [])} for one in rows
+        ]
+        return found
 
     def change(self, identity: str, **fields: Any) -> bool:
         """Replace some of its fields; ``False`` where there is no such conversation or no such leaf in it."""
@@ -139,8 +167,9 @@ class ConversationStore:
             return connection.execute("DELETE FROM conversations WHERE id = ?", (identity,)).rowcount == 1
 
     def add(
-        self, identity: str, role: str, content: str, parent: int | None = None, details: dict[str, Any] | None = None
-    ) -> int | None:
+        self, identity: str, role: str, content: str, parent: int | None = None,
+        details: dict[str, Any] | None = None, images: Sequence[StoredImage] = (),
+    ) -> int | None:  # fmt: skip
         """Put a message after ``parent`` and make it the leaf.
 
         Returns:
@@ -155,6 +184,10 @@ class ConversationStore:
                 "INSERT INTO messages (conversation, parent, role, content, details, created) "
                 "VALUES (?, ?, ?, ?, ?, ?)",
                 (identity, parent, role, content, json.dumps(details or {}), now),
+            )
+            connection.executemany(
+                "INSERT INTO images VALUES (?, ?, ?, ?)",
+                [(row.lastrowid, place, image.media, image.content) for place, image in enumerate(images)],
             )
             connection.execute(
                 "UPDATE conversations SET leaf = ?, updated = ? WHERE id = ?", (row.lastrowid, now, identity)
@@ -178,9 +211,12 @@ def branch(conversation: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def as_markdown(title: str, system: str, messages: Sequence[Mapping[str, Any]]) -> str:
-    """A conversation as a document."""
+    """A conversation as a document; the addresses in a message's ``images`` come before its words."""
     parts = [f"# {title or 'Conversation'}"]
     if system:
         parts.append(f"## System\n\n{system}")
-    parts += [f"## {message['role'].capitalize()}\n\n{message['content']}" for message in messages]
+    for message in messages:
+        images = [f"![Image {number}]({url})" for number, url in enumerate(message.get("images", ()), 1)]
+        content = "\n\n".join(part for part in (*images, message["content"]) if part)
+        parts.append(f"## {message['role'].capitalize()}\n\n{content}")
     return "\n\n".join(parts) + "\n"

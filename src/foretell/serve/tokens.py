@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from foretell.core.errors import UserError
+from foretell.infer.images import PreparedImage
 from foretell.serve.bodies import DetokenizeBody, TokenizeBody
-from foretell.serve.errors import bad_request, refused
+from foretell.serve.errors import bad_request
 from foretell.serve.messages import template_messages
 from foretell.serve.service import Service
 
 
-def tokenize(service: Service, body: TokenizeBody) -> dict[str, Any]:
-    """Ids of a prompt or of messages.
+def tokenize(service: Service, body: TokenizeBody, images: tuple[PreparedImage, ...] = ()) -> dict[str, Any]:
+    """Ids of a prompt or of messages, which have these images.
 
     Raises:
         APIError: where both or neither are given, or they are malformed.
@@ -21,13 +21,8 @@ def tokenize(service: Service, body: TokenizeBody) -> dict[str, Any]:
     if (body.prompt is None) == (body.messages is None):
         raise bad_request("Either prompt or messages is expected, and not both.", "prompt")
     if body.messages is not None:
-        try:
-            ids = service.template().encode(
-                template_messages(body.messages), tools=body.tools,
-                add_generation_prompt=body.add_generation_prompt is not False,
-            )  # fmt: skip
-        except UserError as error:
-            raise refused(error, (), "messages") from error
+        messages = template_messages(body.messages, service.images is not None)
+        ids = service.prompt(messages, images, body.tools, body.add_generation_prompt is not False)
     else:
         start = () if body.add_special_tokens is False else service.start_ids
         ids = [*start, *service.tokenizer.encode(body.prompt or "")]

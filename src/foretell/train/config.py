@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from foretell.core.config import Settings
 from foretell.model.config import ModelConfig, count_parameters, training_flops_per_token
+from foretell.model.vision_config import vision_training_flops
 
 
 class GuardConfig(Settings):
@@ -61,6 +62,40 @@ class TrainingConfig(Settings):
     guard: GuardConfig = GuardConfig()
 
 
+class VisualFeed(Settings):
+    """Questions about images, as one run learns from them."""
+
+    rows: int = Field(ge=1)
+    """Of one optimizer step, beside the text's."""
+    room: int = Field(ge=2)
+    """Positions of such a row."""
+    share: float = Field(gt=0, lt=1)
+    """Of the step's loss; the rest is the text's."""
+    patches: float = Field(ge=0)
+    """Of a row on average, for the count of FLOPs."""
+    image_patches: float = Field(ge=0)
+    """Of an image on average."""
+    data: str = ""
+    """Digest of the encoded documents."""
+    blank: bool = False
+    """Show blank images: what can be answered from the questions alone."""
+
+
+def step_positions(rows: int, length: int, visual: VisualFeed | None) -> int:
+    """Positions of a step of ``rows`` rows of text and what it sees of images."""
+    return rows * length + (visual.rows * visual.room if visual else 0)
+
+
+def visual_flops(model: ModelConfig, visual: VisualFeed | None) -> float:
+    """Training FLOPs of a step's questions about images: the decoder's and the vision encoder's."""
+    if visual is None:
+        return 0.0
+    asked = visual.rows * visual.room * training_flops_per_token(model, visual.room)
+    images = visual.rows * visual.patches / visual.image_patches if visual.image_patches else 0.0
+    assert model.vision is not None
+    return asked + images * vision_training_flops(model.vision, round(visual.image_patches), model.width)
+
+
 class RunSettings(Settings):
     """One training run in full; its digest names it."""
 
@@ -68,11 +103,20 @@ class RunSettings(Settings):
     role: Literal["rung", "tuning", "target", "run"] = "run"
     model: ModelConfig
     steps: int = Field(ge=1)
-    rows: int = Field(ge=1)  # rows of one optimizer step, over all micro-batches
+    rows: int = Field(ge=1)  # of text in one optimizer step, over all micro-batches
     learning_rate: float = Field(gt=0)  # base, before muP's multipliers
     seed: int = 0
     data: str = ""  # digest of the tokens
     training: TrainingConfig = TrainingConfig()
+    visual: VisualFeed | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_idle_feed(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Runs that were recorded and hashed before images came keep their digest.
+        values: dict[str, Any] = handler(self)
+        if self.visual is None:
+            values.pop("visual", None)
+        return values
 
     @property
     def row_length(self) -> int:
@@ -81,8 +125,8 @@ class RunSettings(Settings):
 
     @property
     def tokens_per_step(self) -> int:
-        """Tokens of one optimizer step."""
-        return self.rows * self.row_length
+        """Positions of one optimizer step, those of images and questions included."""
+        return step_positions(self.rows, self.row_length, self.visual)
 
     @property
     def tokens(self) -> int:
@@ -100,6 +144,11 @@ class RunSettings(Settings):
         return training_flops_per_token(self.model)
 
     @property
+    def flops_per_step(self) -> float:
+        """Training FLOPs of one optimizer step."""
+        return self.rows * self.row_length * self.flops_per_token + visual_flops(self.model, self.visual)
+
+    @property
     def flops(self) -> float:
         """Training FLOPs of the whole run."""
-        return self.tokens * self.flops_per_token
+        return self.steps * self.flops_per_step

@@ -7,6 +7,7 @@ import shutil
 import statistics
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from foretell.train.display import Display, StepView
 from foretell.train.execution import Execution, recorded_execution
 from foretell.train.guard import Guard
 from foretell.train.interrupt import stop_requested
+from foretell.train.multimodal import ANSWERS, pretraining
 from foretell.train.objective import Objective
 from foretell.train.optimizer import (
     build_optimizer,
@@ -42,11 +44,11 @@ from foretell.train.optimizer import (
     set_learning_rate,
     trained_parameters,
 )
-from foretell.train.pretraining import Pretraining
 from foretell.train.replicas import Replicas, accumulate, compile_blocks
 from foretell.train.work import Work
 
 RECENT_STEPS = 32  # whose median speed is shown, and from which the time left follows
+LOSSES = ("nats_per_token", "bits_per_byte", "bits_per_word", ANSWERS)  # of held-out figures, for the log
 LOG_RECORDS = 400  # step records a run writes, evenly spaced
 
 
@@ -57,7 +59,7 @@ class Trainer:
 
     Args:
         settings: the run in full.
-        work: what is trained and on what; the folder of a tokenised corpus stands for pretraining on it.
+        work: what is trained and on what; a folder stands for pretraining on its ``tokens`` (and ``visual``).
         folder: where the run lives.
         threads: cores to use; all when ``None``. Only the first start decides, a resume keeps it.
         peak: measured matrix-product rate in FLOP/s that shares are quoted of.
@@ -77,7 +79,7 @@ class Trainer:
         objective: Objective | None = None,
     ) -> None:
         self.settings, self.folder, self.peak, self.display = settings, folder, peak, display
-        self.work: Work = Pretraining(settings, work) if isinstance(work, Path) else work
+        self.work: Work = pretraining(settings, work) if isinstance(work, Path) else work
         self.objective = objective or self.work.objective
         claim_folder(folder, settings)
         self.execution: Execution = recorded_execution(folder, settings, threads)
@@ -95,11 +97,11 @@ class Trainer:
             )
         self.optimizer = build_optimizer(self.model, settings, self.work.groups(self.model))
         self.guard = Guard(settings.training.guard)
-        self.stream = self.work.open_stream()
+        self.feeds = self.work.open_feeds()
         self.step, self.seconds, self.joules, self.heldout = 0, 0.0, 0.0, math.nan
         self.recent: deque[float] = deque(maxlen=RECENT_STEPS)
         self.warm = False
-        self.step_flops = settings.tokens_per_step * settings.flops_per_token
+        self.step_flops = settings.flops_per_step
         self.checkpoint_every = max(1, settings.steps // settings.training.checkpoints)
         self.resume()
 
@@ -110,7 +112,8 @@ class Trainer:
         checkpoint = newest_checkpoint(self.folder / "checkpoints")
         if checkpoint is not None:
             self.load(checkpoint)
-            self.stream.load_state_dict(checkpoint.state["stream"])
+            for name, feed in self.feeds.items():
+                feed.stream.load_state_dict(checkpoint.state["streams"][name])
         for kind in ("step", "eval", "guard"):
             truncate_log(self.folder / "log.jsonl", kind, self.step)
         self.log = RunLog(self.folder / "log.jsonl")
@@ -140,7 +143,7 @@ class Trainer:
     def save(self) -> None:
         """Write a checkpoint of this step."""
         state = {
-            "stream": self.stream.state_dict(),
+            "streams": {name: feed.stream.state_dict() for name, feed in self.feeds.items()},
             "guard": self.guard.state_dict(),
             "seconds": self.seconds,
             "joules": self.joules,
@@ -186,22 +189,25 @@ class Trainer:
             say("  compiling the model (half a minute; training.compile=off leaves it out)")
             compile_blocks(self.model)
 
-    def forward_backward(self) -> float:
-        """Gradients of the next batch, normalised by its tokens over the whole step; mean nats."""
-        batch = self.stream.next_batch()
+    def forward_backward(self) -> dict[str, float]:
+        """Gradients of the next batches; mean nats of each feed."""
         # of dropout, in the 64 bits that PyTorch takes; the last ones tell replicas apart
         seed = ((self.settings.seed << 48) + (self.step << 16)) % 2**64
-        if self.replicas:
-            return self.replicas.forward_backward(batch, seed) / batch.tokens
-        moved = batch.to(self.device)
+        training = self.settings.training
         precision = (
-            torch.autocast(self.device.type, torch.bfloat16)
-            if self.settings.training.precision == "bfloat16"
-            else nullcontext()
+            torch.autocast(self.device.type, torch.bfloat16) if training.precision == "bfloat16" else nullcontext()
         )
-        with precision:
-            total = accumulate(self.model, self.objective, moved, self.settings.training.micro_rows, seed)
-        return total / batch.tokens
+        losses = {}
+        for name, feed in self.feeds.items():
+            batch = feed.stream.next_batch()
+            if self.replicas:
+                total = self.replicas.forward_backward(batch, seed, feed.share)
+            else:
+                with precision:
+                    moved = batch.to(self.device)
+                    total = accumulate(self.model, self.objective, moved, training.micro_rows, seed, feed.share)
+            losses[name] = total / batch.tokens
+        return losses
 
     def train_step(self) -> None:
         """One optimizer step, judged by the guard and logged."""
@@ -209,7 +215,8 @@ class Trainer:
         settings = self.settings
         rate = set_learning_rate(self.optimizer, settings, self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.forward_backward()
+        losses = self.forward_backward()
+        loss = sum(feed.share * losses[name] for name, feed in self.feeds.items())
         norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.training.clip, foreach=True))
         verdict, reason = self.guard.judge(self.step + 1, loss, norm)
         if verdict == "apply":
@@ -227,7 +234,7 @@ class Trainer:
         self.warm = True  # the first step of a process compiles
         after = energy_counter()
         self.joules += after - energy if after is not None and energy is not None else self.watts * elapsed
-        self.record(loss, norm, rate, elapsed)
+        self.record(losses, norm, rate, elapsed)
 
     def roll_back(self, reason: str) -> None:
         """Return to the last regular checkpoint and go on with data not yet seen."""
@@ -249,15 +256,17 @@ class Trainer:
         # The checkpoint now carries the stream's position and the count of rollbacks: a kill repeats neither.
         self.save()
 
-    def record(self, loss: float, norm: float, rate: float, elapsed: float) -> None:
+    def record(self, losses: Mapping[str, float], norm: float, rate: float, elapsed: float) -> None:
         """Write the step to log, TensorBoard and display."""
         settings = self.settings
+        loss, *_ = losses.values()
         flops_per_second = self.step_flops / elapsed
         figure = loss * self.work.per_nat
         if self.step % max(1, settings.steps // LOG_RECORDS) == 0 or self.step == settings.steps:
             figures = {
                 "loss": loss, self.work.unit: figure, "learning_rate": rate, "grad_norm": norm,
                 "tokens_per_second": settings.tokens_per_step / elapsed, "flops_per_second": flops_per_second,
+                **{feed.measure: losses[name] for name, feed in self.feeds.items() if feed.measure},
             }  # fmt: skip
             self.log.write("step", step=self.step, tokens=self.step * settings.tokens_per_step,
                            flops=self.step * self.step_flops, **figures)  # fmt: skip
@@ -281,7 +290,7 @@ class Trainer:
         if not figures:
             return figures
         self.heldout = figures[self.work.unit]
-        losses = {key: figures[key] for key in ("nats_per_token", "bits_per_byte", "bits_per_word") if key in figures}
+        losses = {key: figures[key] for key in LOSSES if key in figures}
         done = {"tokens": self.step * self.settings.tokens_per_step, "flops": self.step * self.step_flops}
         self.log.write("eval", step=self.step, whole=rows is None, **done, **losses)
         self.board.add_scalar(f"heldout/{self.work.unit}", self.heldout, self.step)
@@ -323,7 +332,8 @@ class Trainer:
         """Release files and the stream's thread."""
         if self.replicas:
             self.replicas.close()
-        self.stream.close()
+        for feed in self.feeds.values():
+            feed.stream.close()
         self.board.close()
         self.log.close()
 

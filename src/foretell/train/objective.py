@@ -14,10 +14,16 @@ Objective = Callable[..., torch.Tensor]
 
 
 def next_token(
-    model: Decoder, inputs: torch.Tensor, labels: torch.Tensor, documents: torch.Tensor | None = None
+    model: Decoder,
+    inputs: torch.Tensor,
+    labels: torch.Tensor,
+    documents: torch.Tensor | None = None,
+    positions: torch.Tensor | None = None,
+    patches: torch.Tensor | None = None,
+    places: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """Cross-entropy of the next token, in nats, summed over labels."""
-    return model.loss(inputs, labels, documents)
+    """Cross-entropy of the next token, in nats, summed over labels; see :meth:`Decoder.loss`."""
+    return model.loss(inputs, labels, documents, positions, patches, places)
 
 
 def micro_batches(batch: Batch, rows: int) -> list[tuple[torch.Tensor, ...]]:

@@ -15,7 +15,7 @@ from foretell.model.parametrization import ParameterGroup, Parametrization
 from foretell.train.config import RunSettings
 from foretell.train.evaluate import evaluate
 from foretell.train.objective import Objective, next_token
-from foretell.train.work import Stream
+from foretell.train.work import Feed
 
 
 class Pretraining:
@@ -42,10 +42,10 @@ class Pretraining:
         """muP's."""
         return Parametrization(model.config).groups(model)
 
-    def open_stream(self) -> Stream:
+    def open_feeds(self) -> dict[str, Feed]:
         """The training split."""
         settings = self.settings
-        return TokenStream(self.train_set, settings.model.context, settings.rows, settings.seed)
+        return {"text": Feed(TokenStream(self.train_set, settings.row_length, settings.rows, settings.seed))}
 
     def evaluate(self, model: Decoder, rows: int | None) -> dict[str, Any]:
         """See :func:`foretell.train.evaluate.evaluate`."""

@@ -10,7 +10,6 @@ import contextlib
 import multiprocessing
 import os
 import signal
-from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 import torch
@@ -32,18 +31,28 @@ def compile_blocks(model: Decoder) -> None:
         block.compile(dynamic=False)
 
 
-def accumulate(model: Decoder, objective: Objective, batch: Batch, micro_rows: int, seed: int) -> float:
-    """Add the gradients of ``batch``, normalised by ``batch.tokens`` of the whole step; returns the loss sum in nats.
+def accumulate(
+    model: Decoder, objective: Objective, batch: Batch, micro_rows: int, seed: int, share: float = 1.0
+) -> float:
+    """Add the gradients of ``share`` times the mean loss of ``batch``; returns the loss sum in nats.
 
     Args:
+        model: whose gradients grow.
+        objective: the loss.
+        batch: a replica's part of one; its ``tokens`` are those of the whole.
+        micro_rows: at most so many at a time.
         seed: of what the objective draws (dropout), so that a step that is taken again draws the same.
+        share: of this batch in the step.
     """
     torch.manual_seed(seed)
     losses = []
     for tensors in micro_batches(batch, micro_rows):
         loss = objective(model, *tensors)
-        (loss / batch.tokens).backward()
+        (loss / (batch.tokens / share)).backward()
         losses.append(loss.detach())
+    for parameter in trained_parameters(model).values():
+        if parameter.grad is None:  # of a vision half where no row has an image
+            parameter.grad = torch.zeros_like(parameter)
     return float(torch.stack(losses).sum())
 
 
@@ -68,10 +77,10 @@ def _serve(
         compile_blocks(model)
     with contextlib.suppress(EOFError):  # the first process ended without a word
         while (share := connection.recv()) is not None:
-            arrays, tokens, seed = share
+            arrays, tokens, *rest = share
             gradient.zero_()
-            batch = _batch([torch.from_numpy(array) for array in arrays], tokens)
-            connection.send(accumulate(model, objective, batch, micro_rows, seed))
+            batch = Batch.of([torch.from_numpy(array) for array in arrays], tokens)
+            connection.send(accumulate(model, objective, batch, micro_rows, *rest))
 
 
 def _parts(model: Decoder, gradient: Tensor) -> list[Tensor]:
@@ -79,12 +88,6 @@ def _parts(model: Decoder, gradient: Tensor) -> list[Tensor]:
     parameters = list(trained_parameters(model).values())
     pieces = gradient.split([parameter.numel() for parameter in parameters])
     return [piece.view_as(parameter) for piece, parameter in zip(pieces, parameters, strict=True)]
-
-
-def _batch(tensors: Sequence[Tensor], tokens: int) -> Batch:
-    """The batch that has these :attr:`Batch.tensors`."""
-    inputs, labels, *documents = tensors
-    return Batch(inputs, labels, tokens, *documents)
 
 
 class Replicas:
@@ -115,11 +118,13 @@ class Replicas:
             self.connections.append(ours)
             self.processes.append(process)
 
-    def forward_backward(self, batch: Batch, seed: int) -> float:
-        """Gradients of the whole batch in the model's ``grad``, added in the order of the replicas; the loss sum.
+    def forward_backward(self, batch: Batch, seed: int, share: float = 1.0) -> float:
+        """Add the gradients of a batch to the model's ``grad``, in the order of the replicas; the loss sum.
 
         Args:
+            batch: of all replicas together.
             seed: of this step; each replica's own follows from it.
+            share: see :func:`accumulate`.
 
         Raises:
             UserError: when a replica was killed from outside.
@@ -129,8 +134,10 @@ class Replicas:
         busy = self.connections[: len(shares) - 1]
         try:
             for number, connection in enumerate(busy, 1):
-                connection.send(([tensor.numpy() for tensor in shares[number]], batch.tokens, seed + number))
-            total = accumulate(self.model, self.objective, _batch(shares[0], batch.tokens), self.micro_rows, seed)
+                arrays = [tensor.numpy() for tensor in shares[number]]
+                connection.send((arrays, batch.tokens, seed + number, share))
+            ours = Batch.of(shares[0], batch.tokens)
+            total = accumulate(self.model, self.objective, ours, self.micro_rows, seed, share)
             total += sum(float(connection.recv()) for connection in busy)
         except (EOFError, OSError) as error:
             raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -28,6 +29,17 @@ class Stream(Protocol):
         """Release what is held."""
 
 
+@dataclass(frozen=True)
+class Feed:
+    """One of the streams that a step learns from."""
+
+    stream: Stream
+    share: float = 1.0
+    """Of the step's loss, which is the mean of each feed's batch times its share."""
+    measure: str | None = None
+    """Under which its loss, nats a token, is logged beside the first feed's."""
+
+
 class Work(Protocol):
     """What is trained, on what and towards what."""
 
@@ -49,8 +61,8 @@ class Work(Protocol):
     def groups(self, model: Decoder) -> list[ParameterGroup]:
         """The trained parameters, in groups of a learning-rate multiplier."""
 
-    def open_stream(self) -> Stream:
-        """The training data from its beginning."""
+    def open_feeds(self) -> dict[str, Feed]:
+        """The training data from its beginning, by what it is; the first one's loss is what is shown."""
 
     def evaluate(self, model: Decoder, rows: int | None) -> dict[str, Any]:
         """Held-out figures, ``unit`` among them, over all rows or the first ``rows``; empty if nothing is held out."""

@@ -1,6 +1,8 @@
 // Attention over a cache of blocks.
 #pragma once
 
+#include <cmath>
+#include <type_traits>
 #include <vector>
 
 #include "pool.h"
@@ -11,18 +13,19 @@ namespace {
 constexpr int BLOCK = FORETELL_BLOCK;  // positions of a block of the cache, as blocks.py says when this is built
 static_assert(BLOCK % LANES == 0, "scores of a block are whole vectors");
 
-// Pairs (i, i + E / 2) turned by their position's angle; ``step`` floats between neighbours of the result.
-inline void rotate(const float* from, const float* cosine, const float* sine, int width, float factor, float* to,
-                   int step) {
+// Pairs (i, i + E / 2) turned by their position's angle.
+inline void rotate(const float* __restrict from, const float* __restrict cosine, const float* __restrict sine, int width,
+                   float factor, float* __restrict to) {
   const int half = width / 2;
   for (int i = 0; i < half; ++i) {
-    to[i * step] = factor * (from[i] * cosine[i] - from[i + half] * sine[i]);
-    to[(i + half) * step] = factor * (from[i + half] * cosine[i] + from[i] * sine[i]);
+    to[i] = factor * (from[i] * cosine[i] - from[i + half] * sine[i]);
+    to[i + half] = factor * (from[i + half] * cosine[i] + from[i] * sine[i]);
   }
 }
 
 struct Attention {
   int heads, kv_heads, width, padded, window;  // padded: E rounded up to whole vectors
+  bool full;  // every row sees its whole sequence, not only what comes before it
   float scale;
   float *keys, *values;  // [blocks, J, E, BLOCK] and [blocks, J, BLOCK, padded]
 
@@ -77,17 +80,41 @@ void mix(const Attention& a, const float* shares, int span, const int32_t* block
 
 // Scores from ``low`` to ``high`` become shares that add up to one, those outside zero.
 void softmax(float* scores, int span, int low, int high) {
-  float most = scores[low];
-  for (int i = low; i <= high; ++i) most = std::max(most, scores[i]);
-  Floats sums = {};
-  for (int i = 0; i < span; i += LANES) {
-    store(scores + i, exponential(load<Floats>(scores + i) - most));
-    for (int lane = i; lane < i + LANES && lane < low; ++lane) scores[lane] = 0;
-    for (int lane = std::max(i, high + 1); lane < i + LANES; ++lane) scores[lane] = 0;
-    sums += load<Floats>(scores + i);
+  const int first = low / LANES * LANES, end = high / LANES * LANES + LANES;  // whole vectors
+  for (int lane = first; lane < low; ++lane) scores[lane] = -INFINITY;
+  for (int lane = high + 1; lane < end; ++lane) scores[lane] = -INFINITY;
+  Floats best = load<Floats>(scores + first);
+  for (int i = first + LANES; i < end; i += LANES) {
+    const Floats part = load<Floats>(scores + i);
+    best = part > best ? part : best;
   }
+  const float most = largest(best);
+  for (int i = 0; i < first; i += LANES) store(scores + i, Floats{});
+  for (int i = end; i < span; i += LANES) store(scores + i, Floats{});
+  Floats sums = {};
+  for (int i = first; i < end; i += LANES) {
+    const Floats share = exponential(load<Floats>(scores + i) - most);
+    store(scores + i, share);
+    sums += share;
+  }
+  for (int lane = first; lane < low; ++lane) scores[lane] = 0;
+  for (int lane = high + 1; lane < end; ++lane) scores[lane] = 0;
   const float factor = 1 / total(sums);
-  for (int i = 0; i < span; i += LANES) store(scores + i, load<Floats>(scores + i) * factor);
+  for (int i = first; i < end; i += LANES) store(scores + i, load<Floats>(scores + i) * factor);
+}
+
+// task(tile, first row) for tiles of TILE rows, then for the rest of one, two, three, ...
+template <class Task>
+void in_tiles(int rows, const Task& task) {
+  int row = 0;
+  for (; row + TILE <= rows; row += TILE) task(std::integral_constant<int, TILE>{}, row);
+  switch (rows - row) {
+    case 5: return task(std::integral_constant<int, 5>{}, row);
+    case 4: return task(std::integral_constant<int, 4>{}, row);
+    case 3: return task(std::integral_constant<int, 3>{}, row);
+    case 2: return task(std::integral_constant<int, 2>{}, row);
+    case 1: return task(std::integral_constant<int, 1>{}, row);
+  }
 }
 
 // A few positions of one sequence and the query heads of one key/value head: rows that share keys.
@@ -96,7 +123,8 @@ void attend_tile(const Attention& a, const Segment& s, const int32_t* tables, in
   static thread_local std::vector<float> gathered, scores, mixed;
   const int group = a.group(), rows = (to - from) * group;
   const int first = a.window ? std::max(0, s.position + from - a.window + 1) / BLOCK : 0;
-  const int count = (s.position + to - 1) / BLOCK + 1 - first, span = count * BLOCK;
+  const int last = s.position + (a.full ? s.rows : to) - 1;
+  const int count = last / BLOCK + 1 - first, span = count * BLOCK;
   const int32_t* blocks = tables + s.table + first;
   gathered.resize(rows * a.width);
   mixed.resize(rows * a.width);
@@ -106,21 +134,19 @@ void attend_tile(const Attention& a, const Segment& s, const int32_t* tables, in
     std::memcpy(&gathered[row * a.width], queries + (token * a.heads + head * group + row % group) * a.width,
                 a.width * 4);
   }
-  int row = 0;
-  for (; row + 4 <= rows; row += 4)
-    scores_of<4>(a, &gathered[row * a.width], blocks, count, head, &scores[int64_t(row) * span], span);
-  for (; row < rows; ++row)
-    scores_of<1>(a, &gathered[row * a.width], blocks, count, head, &scores[int64_t(row) * span], span);
-  for (row = 0; row < rows; ++row) {
+  in_tiles(rows, [&](auto tile, int row) {
+    scores_of<tile()>(a, &gathered[row * a.width], blocks, count, head, &scores[int64_t(row) * span], span);
+  });
+  for (int row = 0; row < rows; ++row) {
     const int position = s.position + from + row / group;
     const int low = a.window ? std::max(0, position - a.window + 1) : 0;
-    softmax(&scores[int64_t(row) * span], span, low - first * BLOCK, position - first * BLOCK);
+    softmax(&scores[int64_t(row) * span], span, low - first * BLOCK,
+            (a.full ? last : position) - first * BLOCK);
   }
-  for (row = 0; row + 4 <= rows; row += 4)
-    mix<4>(a, &scores[int64_t(row) * span], span, blocks, count, head, &mixed[row * a.width], a.width);
-  for (; row < rows; ++row)
-    mix<1>(a, &scores[int64_t(row) * span], span, blocks, count, head, &mixed[row * a.width], a.width);
-  for (row = 0; row < rows; ++row) {
+  in_tiles(rows, [&](auto tile, int row) {
+    mix<tile()>(a, &scores[int64_t(row) * span], span, blocks, count, head, &mixed[row * a.width], a.width);
+  });
+  for (int row = 0; row < rows; ++row) {
     const int64_t token = s.first_row + from + row / group;
     std::memcpy(out + (token * a.heads + head * group + row % group) * a.width, &mixed[row * a.width], a.width * 4);
   }
@@ -161,17 +187,20 @@ void attend_rows(const Attention& a, const Batch& batch, int64_t rows, Rows quer
       for (int head = 0; head < a.kv_heads; ++head) tiles.push_back({part, head, std::max(0, to - tokens), to});
   }
   share(rows, 1, [&](int64_t from, int64_t to) {
+    static thread_local std::vector<float> turned;
+    turned.resize(a.width);
     for (int64_t row = from; row < to; ++row) {
       const float *turn = batch.cosine + row * half, *across = batch.sine + row * half;
       for (int head = 0; head < a.heads; ++head)
-        rotate(query.at(row) + head * a.width, turn, across, a.width, a.scale, &rotated[(row * a.heads + head) * a.width],
-               1);
+        rotate(query.at(row) + head * a.width, turn, across, a.width, a.scale,
+               &rotated[(row * a.heads + head) * a.width]);
       const Segment& s = batch.segments[part_of[row]];
       const int position = s.position + int(row) - s.first_row;
       const int64_t block = batch.tables[s.table + position / BLOCK];
       for (int head = 0; head < a.kv_heads; ++head) {
-        rotate(key.at(row) + head * a.width, turn, across, a.width, 1.0f,
-               a.key_block(block, head) + position % BLOCK, BLOCK);
+        rotate(key.at(row) + head * a.width, turn, across, a.width, 1.0f, turned.data());
+        float* column = a.key_block(block, head) + position % BLOCK;
+        for (int i = 0; i < a.width; ++i) column[i * BLOCK] = turned[i];
         std::memcpy(a.value_block(block, head) + position % BLOCK * a.padded, value.at(row) + head * a.width,
                     a.width * 4);
       }

@@ -17,16 +17,17 @@ namespace {
 std::mutex turn;  // the threads serve one caller at a time
 typedef std::lock_guard<std::mutex> Turn;
 
-// A block of a decoder; norms of queries and keys may be null.
+// A block of a decoder, or of an image encoder, whose attention is full; norms of queries and keys may be null.
 struct Block {
   Linear qkv, output, gate_up, down;
   const float *attention_norm, *feed_forward_norm, *query_norm, *key_norm;
   float epsilon, scale;
-  int32_t heads, kv_heads, width, window;
+  int32_t heads, kv_heads, width, window, full;
 };
 
-Attention attention_of(int heads, int kv_heads, int width, float scale, int window, float* keys, float* values) {
-  return {heads, kv_heads, width, (width + LANES - 1) / LANES * LANES, window, scale, keys, values};
+Attention attention_of(int heads, int kv_heads, int width, float scale, int window, bool full, float* keys,
+                       float* values) {
+  return {heads, kv_heads, width, (width + LANES - 1) / LANES * LANES, window, full, scale, keys, values};
 }
 
 // x += attention(norm(x)); x += feed_forward(norm(x)), for rows of D.
@@ -46,8 +47,8 @@ void transform(const Block& b, const Batch& batch, int64_t rows, float* x, float
       }
   const float* first = wide.data();
   const int64_t apart = b.qkv.outputs;
-  attend_rows(attention_of(b.heads, b.kv_heads, b.width, b.scale, b.window, keys, values), batch, rows, {first, apart},
-              {first + queries, apart}, {first + queries + shared, apart}, mixed.data());
+  attend_rows(attention_of(b.heads, b.kv_heads, b.width, b.scale, b.window, b.full, keys, values), batch, rows,
+              {first, apart}, {first + queries, apart}, {first + queries + shared, apart}, mixed.data());
   linear_rows(b.output, rows, mixed.data(), queries, normed.data());
   add_rows(rows * width, x, normed.data());
   norm_rows(rows, width, x, b.feed_forward_norm, b.epsilon, normed.data());
@@ -99,7 +100,7 @@ void foretell_attend(const Batch* batch, int64_t rows, const float* query, int64
                      int64_t key_row, const float* value, int64_t value_row, int heads, int kv_heads, int width,
                      float scale, int window, float* keys, float* values, float* out) {
   const Turn mine(turn);
-  attend_rows(attention_of(heads, kv_heads, width, scale, window, keys, values), *batch, rows, {query, query_row},
+  attend_rows(attention_of(heads, kv_heads, width, scale, window, false, keys, values), *batch, rows, {query, query_row},
               {key, key_row}, {value, value_row}, out);
 }
 

@@ -58,7 +58,7 @@ class Block(ctypes.Structure):
         [(name, Linear) for name in ("qkv", "output", "gate_up", "down")]
         + [(name, _POINTER) for name in ("attention_norm", "feed_forward_norm", "query_norm", "key_norm")]
         + [(name, _FLOAT) for name in ("epsilon", "scale")]
-        + [(name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "window")]
+        + [(name, ctypes.c_int32) for name in ("heads", "kv_heads", "width", "window", "full")]
     )
 
 
@@ -148,8 +148,9 @@ def _run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=COMPILE_SECONDS)
     except subprocess.CalledProcessError as error:
-        last = (error.stderr or "").strip().splitlines()[-1:] or ["no message"]
-        raise KernelsUnavailableError(f"{command[0]} failed: {last[0]}") from error
+        lines = (error.stderr or "").strip().splitlines() or ["no message"]
+        said = next((line for line in lines if "error:" in line), lines[-1])
+        raise KernelsUnavailableError(f"{command[0]} failed: {said}") from error
     except (OSError, subprocess.TimeoutExpired) as error:
         raise KernelsUnavailableError(f"{command[0]} cannot be run ({error})") from error
     return done.stdout

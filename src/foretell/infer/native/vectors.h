@@ -64,20 +64,29 @@ inline Floats exponential(Floats x) {
   return sum * (Floats)power;
 }
 
+// The first ``count`` of a vector, the rest zero; whole ones, nearly all there are, without a copy of unknown length.
 inline Floats load_part(const float* from, int64_t count) {
+  if (count >= LANES) return load<Floats>(from);
   Floats value = {};
-  std::memcpy(&value, from, std::min<int64_t>(count, LANES) * 4);
+  std::memcpy(&value, from, count * 4);
   return value;
 }
 
 inline void store_part(float* to, int64_t count, Floats value) {
-  std::memcpy(to, &value, std::min<int64_t>(count, LANES) * 4);
+  if (count >= LANES) return store(to, value);
+  std::memcpy(to, &value, count * 4);
 }
 
 inline float total(Floats value) {
   float sum = 0;
   for (int lane = 0; lane < LANES; ++lane) sum += value[lane];
   return sum;
+}
+
+inline float largest(Floats value) {
+  float most = value[0];
+  for (int lane = 1; lane < LANES; ++lane) most = std::max(most, value[lane]);
+  return most;
 }
 
 // sums[r][v] += a[r][i] * b[i][v], i in order.

@@ -3,9 +3,9 @@
 const KEY = "foretell-key";
 
 export class ApiError extends Error {
-  constructor(status, message) {
+  constructor(status, message, code) {
     super(message);
-    this.status = status;
+    Object.assign(this, { status, code });
   }
 }
 
@@ -24,8 +24,8 @@ async function send(method, path, body, signal) {
     throw new ApiError(0, "The server cannot be reached.");
   }
   if (!answer.ok) {
-    const message = await answer.json().then((found) => found.error.message, () => answer.statusText);
-    throw new ApiError(answer.status, message);
+    const { message, code } = await answer.json().then((found) => found.error).catch(() => ({ message: answer.statusText }));
+    throw new ApiError(answer.status, message, code);
   }
   return answer;
 }
@@ -55,8 +55,11 @@ export async function* streamChat(body, signal) {
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
   for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
+    const { value, done } = await reader.read().catch((error) => {
+      if (error.name === "AbortError") throw error;
+      return { done: true };
+    });
+    if (done) throw new ApiError(0, "The connection to the server was lost."); // the last event was not there
     held += value;
     const events = held.split("\n\n");
     held = events.pop();

@@ -28,6 +28,10 @@ export async function askForKey() {
   return answer ? field.value.trim() : "";
 }
 
+/** An image as large as there is room. */
+export const showPicture = (url, name) => show(name, h("img", { class: "shown", src: url, alt: name }),
+  [h("button", { value: "", class: "primary", autofocus: true }, "Close")]);
+
 const KEYS = [
   ["Enter", "Send"], ["Shift + Enter", "New line"], ["Escape", "Stop the answer, close what is open"],
   ["↑ in an empty field", "Edit the last message"], ["Ctrl + Shift + O", "New conversation"],

@@ -125,7 +125,7 @@ function link(text, at, depth, picture) {
     else if (text[end] === "\n") return null;
   }
   if (text[end] !== ")") return null;
-  const target = safeTarget(text.slice(close + 2, end).trim().replace(/\s+["'(].*$/, "").replace(/^<|>$/g, ""));
+  const target = safeTarget(text.slice(close + 2, end).split(/\s["'(]/, 1)[0].trim().replace(/^<|>$/g, ""));
   const label = text.slice(at + 1, close);
   const children = inline(label || (picture ? "picture" : text.slice(close + 2, end)), depth + 1);
   return { node: target ? anchor(target, children) : h("span", {}, children), end: end + 1 };

@@ -3,7 +3,7 @@
 import { byId, h, iconButton } from "./dom.js";
 
 const KEPT = "foretell-settings";
-export const DEFAULTS = { temperature: 0.7, top_p: 0.95, max_tokens: 1024 };
+const DEFAULTS = { temperature: 0.7, top_p: 0.95 };
 
 const SLIDERS = [
   { name: "temperature", label: "Temperature", most: 2, step: 0.05, neutral: 1, help: "0 always takes the likeliest token." },
@@ -74,7 +74,7 @@ export function drawPanel(system, settings, { changed, close }) {
     tell();
   });
   byId("panel").replaceChildren(
-    h("div", { class: "panel-head" }, h("h2", {}, "Settings"), iconButton("close", "Close settings", close)),
+    h("div", { class: "panel-head" }, h("h2", {}, "Settings"), iconButton("close", "Close settings", close, "panel-close")),
     h("div", { class: "panel-body" },
       h("label", { class: "section", for: "system" }, "System message"), text,
       h("h3", { class: "section" }, "Sampling"), SLIDERS.map(slider), NUMBERS.map(number),

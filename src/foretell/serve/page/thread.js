@@ -1,6 +1,7 @@
 // The messages of the branch that is read, with what can be done to each.
 
 import { copyFrom, h, icon, iconButton } from "./dom.js";
+import { showPicture } from "./dialogs.js";
 import { markdown } from "./markdown.js";
 import { tokenView } from "./tokens.js";
 
@@ -9,11 +10,20 @@ export function messageItem(message, place, actions) {
   const mine = message.role === "user";
   const body = h("div", { class: mine ? "bubble" : "prose" });
   if (mine) body.textContent = message.content;
-  else body.append(...markdown(message.content));
+  else body.append(markdown(message.content));
   const element = h("li", { class: `message ${message.role}` },
-    h("h2", { class: "unseen" }, mine ? "You" : "Answer"), body, footer(message, place, actions, body));
+    h("h2", { class: "unseen" }, mine ? "You" : "Answer"), pictures(message.images),
+    (message.content || !mine) && body, footer(message, place, actions, body));
   element.dataset.id = message.id;
   return element;
+}
+
+/** The images of a message, each a button that shows it larger. */
+function pictures(urls) {
+  const label = (index) => (urls.length > 1 ? `Image ${index + 1} of ${urls.length}` : "Image");
+  return urls.length > 0 && h("ul", { class: "pictures", "aria-label": "Images" }, urls.map((url, index) => h("li", {},
+    h("button", { type: "button", class: "picture", title: "Show it larger", onclick: () => showPicture(url, label(index)) },
+      h("img", { src: url, alt: label(index) })))));
 }
 
 function footer(message, place, actions, body) {
@@ -22,8 +32,9 @@ function footer(message, place, actions, body) {
   const buttons = [copy];
   if (message.role === "user") {
     buttons.unshift(changing(iconButton("edit", "Edit", () => actions.edit(message))));
+    if (place.isLast) buttons.push(changing(iconButton("again", "Answer", () => actions.answer(message.id))));
   } else {
-    buttons.push(changing(iconButton("again", "Regenerate", () => actions.regenerate(message))));
+    buttons.push(changing(iconButton("again", "Regenerate", () => actions.answer(message.parent))));
     if (details.logprobs?.length) buttons.push(tokensButton(message, details.logprobs, body));
   }
   return h("div", { class: "actions" }, switcher(message, place, actions), buttons,
@@ -40,7 +51,7 @@ function tokensButton(message, logprobs, body) {
   const button = iconButton("tokens", "Token probabilities", () => {
     const shown = button.getAttribute("aria-pressed") === "true";
     button.setAttribute("aria-pressed", String(!shown));
-    body.replaceChildren(...(shown ? markdown(message.content) : [tokenView(logprobs)]));
+    body.replaceChildren(shown ? markdown(message.content) : tokenView(logprobs));
   });
   button.setAttribute("aria-pressed", "false");
   return button;
@@ -79,7 +90,7 @@ export function liveItem() {
       return;
     }
     drawn = now;
-    body.replaceChildren(...markdown(wanted));
+    body.replaceChildren(markdown(wanted));
     wanted = null;
   };
   return {
@@ -100,7 +111,7 @@ export function errorItem(message, retry) {
 /** A field in place of a message of the user's. */
 export function editor(message, { save, cancel }) {
   const text = h("textarea", { class: "edit-text", value: message.content, rows: 3, "aria-label": "Edit the message" });
-  const done = () => text.value.trim() && save(text.value.trim());
+  const done = () => (text.value.trim() || message.images.length) && save(text.value.trim());
   text.addEventListener("keydown", (event) => {
     if (event.isComposing) return;
     if (event.key === "Escape") {
@@ -111,13 +122,14 @@ export function editor(message, { save, cancel }) {
       done();
     }
   });
-  const form = h("div", { class: "editor" }, text, h("div", { class: "editor-buttons" },
+  const form = h("div", { class: "editor" }, pictures(message.images), text, h("div", { class: "editor-buttons" },
     h("button", { type: "button", class: "plain", onclick: cancel }, "Cancel"),
     h("button", { type: "button", class: "primary", onclick: done }, "Send")));
   queueMicrotask(() => { // when it is in its place
     text.style.height = `${Math.min(400, text.scrollHeight + 2)}px`;
     text.focus();
     text.setSelectionRange(text.value.length, text.value.length);
+    form.scrollIntoView({ block: "nearest" });
   });
   return form;
 }

@@ -1,0 +1,68 @@
+"""Settings of the visual documents of a run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from foretell.core.config import Settings
+from foretell.data.visual.generator.config import GeneratorConfig
+
+GENERATED = 10_000  # documents of a generator where no number is given
+
+
+class VisualSourceConfig(Settings):
+    """Where questions about images come from: exactly one of ``generator`` and ``path``."""
+
+    generator: GeneratorConfig | None = None
+    """Drawn by Foretell, with answers that are known."""
+    path: str | None = None
+    """A JSONL file, a webdataset tar, a folder, or easy-VQA's zip (docs/images.md)."""
+    documents: int | None = Field(default=None, ge=1)
+    """How many training documents to take; all where it is left out, and 10,000 of the generator."""
+    heldout: int = Field(default=200, ge=1)
+    """How many documents of the generator to hold out; their phrasings, fonts and words are others than in training."""
+    heldout_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of a file's images to hold out."""
+    on_bad: Literal["refuse", "skip"] = "refuse"
+    """What to do with an image that cannot be read."""
+    name: str | None = None
+    """What the report calls the source."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> VisualSourceConfig:
+        if (self.generator is None) == (self.path is None):
+            raise ValueError("a visual source needs exactly one of generator and path")
+        return self
+
+    @property
+    def label(self) -> str:
+        """The name by which records call the source."""
+        return self.name or ("generator" if self.generator else str(self.path))
+
+
+class VisualConfig(Settings):
+    """Questions about images that are learned beside the text."""
+
+    sources: tuple[VisualSourceConfig, ...] = ()
+    """Where they come from; no images are learned from where there are none."""
+    share: float = Field(default=0.1, gt=0, le=0.95)
+    """Of a step's positions and of its loss; the rest is text."""
+    room: int = Field(default=256, ge=16)
+    """Positions of a row of questions; documents are packed into it whole."""
+    question_only: float = Field(default=0.1, ge=0, le=1)
+    """Share of the target's steps for a second model that sees no image, for comparison; 0 leaves it out."""
+
+    @property
+    def documents(self) -> int:
+        """Training documents, of the sources that say how many."""
+        return sum(source.documents or (GENERATED if source.generator else 0) for source in self.sources)
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> VisualConfig:
+        labels = [source.label for source in self.sources]
+        twice = next((label for label in labels if labels.count(label) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two visual sources are called '{twice}'; give each a name of its own")
+        return self

@@ -1,0 +1,196 @@
+"""Wordings of questions about scenes; every word of a held-out one is in a training one."""
+
+from __future__ import annotations
+
+from foretell.data.visual.generator.family import Phrasings
+
+PHRASINGS: dict[str, Phrasings] = {
+    "shape.only": Phrasings(
+        train=(
+            "what shape is it?",
+            "what shape is in the image?",
+            "what shape is shown?",
+            "which shape is this?",
+            "what shape do you see?",
+            "what shape does the image contain?",
+            "what shape is present?",
+            "which shape does the picture show?",
+            "name the shape.",
+            "what is the shape of the object?",
+        ),
+        heldout=(
+            "which shape is in the picture?",
+            "what shape does the picture contain?",
+            "name the shape in the image.",
+            "which shape do you see?",
+        ),
+    ),
+    "shape": Phrasings(
+        train=(
+            "what shape is the {it}?",
+            "which shape is the {it}?",
+            "what is the shape of the {it}?",
+            "the {it} has which shape?",
+            "name the shape of the {it}.",
+            "in the image, what shape is the {it}?",
+            "what shape does the {it} have?",
+            "tell me the shape of the {it}.",
+            "look at the {it}: what shape is it?",
+        ),
+        heldout=(
+            "which shape does the {it} have?",
+            "in the picture, which shape is the {it}?",
+            "the {it} is what shape?",
+        ),
+    ),
+    "colour": Phrasings(
+        train=(
+            "what color is the {it}?",
+            "what colour is the {it}?",
+            "what is the color of the {it}?",
+            "which colour is the {it}?",
+            "which color does the {it} have?",
+            "the {it} has which color?",
+            "name the colour of the {it}.",
+            "in the image, what color is the {it}?",
+            "tell me the color of the {it}.",
+            "look at the {it}: what color is it?",
+        ),
+        heldout=(
+            "what is the colour of the {it}?",
+            "what color does the {it} have?",
+            "in the picture, which color is the {it}?",
+            "the {it} is what color?",
+        ),
+    ),
+    "position": Phrasings(
+        train=(
+            "where is the {it}?",
+            "where in the image is the {it}?",
+            "in which part of the image is the {it}?",
+            "what is the position of the {it}?",
+            "where do you see the {it}?",
+            "in which part of the picture can the {it} be found?",
+            "name the position of the {it}.",
+            "where can the {it} be found?",
+            "the {it} is in which part of the image?",
+        ),
+        heldout=(
+            "where in the picture is the {it}?",
+            "in which part of the picture is the {it}?",
+            "in which part of the image do you see the {it}?",
+            "tell me the position of the {it}.",
+        ),
+    ),
+    "count": Phrasings(
+        train=(
+            "how many {things} are there?",
+            "how many {things} are in the image?",
+            "how many {things} do you see?",
+            "how many {things} does the picture show?",
+            "count the {things}.",
+            "what is the number of {things}?",
+            "how many {things} does the image contain?",
+            "tell me the number of {things} in the image.",
+            "how many {things} can be found in the picture?",
+            "in the image, how many {things} are present?",
+        ),
+        heldout=(
+            "how many {things} are in the picture?",
+            "count the {things} in the image.",
+            "what is the number of {things} in the picture?",
+            "how many {things} are present?",
+        ),
+    ),
+    "exists": Phrasings(
+        train=(
+            "is there {a}?",
+            "is there {a} in the image?",
+            "does the image contain {a}?",
+            "is {a} present?",
+            "do you see {a}?",
+            "does the picture show {a}?",
+            "can {a} be found in the image?",
+            "are there any {things}?",
+            "is any {thing} shown?",
+            "are any {things} in the picture?",
+        ),
+        heldout=(
+            "is there {a} in the picture?",
+            "does the picture contain {a}?",
+            "do you see any {things} in the image?",
+            "is {a} shown?",
+        ),
+    ),
+    "absent": Phrasings(
+        train=(
+            "is there not {a}?",
+            "is there not {a} in the image?",
+            "does the image not contain {a}?",
+            "is no {thing} present?",
+            "is there no {thing}?",
+            "are there no {things} in the image?",
+            "is it true that no {thing} is shown?",
+            "does the picture show no {thing}?",
+            "is {a} not present in the picture?",
+            "can no {thing} be found?",
+        ),
+        heldout=(
+            "is there no {thing} in the image?",
+            "does the picture not contain {a}?",
+            "are there no {things}?",
+            "is it true that there is no {thing} in the picture?",
+        ),
+    ),
+    "relation": Phrasings(
+        train=(
+            "is the {one} {side} the {other}?",
+            "in the image, is the {one} {side} the {other}?",
+            "is it true that the {one} is {side} the {other}?",
+            "can the {one} be found {side} the {other}?",
+            "do you see the {one} {side} the {other}?",
+            "does the picture show the {one} {side} the {other}?",
+            "the {one} is {side} the {other}, true or not? answer yes or no.",
+            "look at the {other}: is the {one} {side} it?",
+        ),
+        heldout=(
+            "in the picture, is the {one} {side} the {other}?",
+            "is it true that the {one} can be found {side} the {other}?",
+            "do you see in the image that the {one} is {side} the {other}?",
+        ),
+    ),
+    "side": Phrasings(
+        train=(
+            "where is the {one} relative to the {other}?",
+            "on which side of the {other} is the {one}?",
+            "seen from the {other}, where is the {one}?",
+            "in the image, on which side of the {other} is the {one}?",
+            "what is the position of the {one} relative to the {other}?",
+            "look at the {other}: on which side of it is the {one}?",
+            "where do you see the {one}, seen from the {other}?",
+            "relative to the {other}, where can the {one} be found?",
+        ),
+        heldout=(
+            "relative to the {other}, where is the {one}?",
+            "in the picture, where is the {one} relative to the {other}?",
+            "on which side of the {other} do you see the {one}?",
+        ),
+    ),
+    "beside": Phrasings(
+        train=(
+            "what shape is {side} the {it}?",
+            "which shape is {side} the {it}?",
+            "what is {side} the {it}?",
+            "what shape do you see {side} the {it}?",
+            "name the shape {side} the {it}.",
+            "in the image, what is {side} the {it}?",
+            "which shape can be found {side} the {it}?",
+            "look at the {it}: what shape is {side} it?",
+        ),
+        heldout=(
+            "in the picture, what shape is {side} the {it}?",
+            "which shape do you see {side} the {it}?",
+            "tell me which shape is {side} the {it}.",
+        ),
+    ),
+}

@@ -1,0 +1,113 @@
+"""What a run foretells of its target, one forecast a measure: made, sealed, shown, scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from foretell.core.errors import UserError
+from foretell.core.files import read_json, write_json
+from foretell.core.progress import say
+from foretell.core.runlog import read_log
+from foretell.ladder.records import ladder_observations
+from foretell.laws.forecast import BITS_PER_BYTE, forecast
+from foretell.laws.records import Finding, Forecast
+from foretell.laws.registry import load_registered, register, registered_forecast, score
+from foretell.report.figures import write_forecast_figure
+from foretell.train.multimodal import ANSWERS
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A held-out loss that is foretold.
+
+    Attributes:
+        key: of a result's held-out figures.
+        unit: in words.
+        suffix: of its files: ``forecast.json``, ``forecast-answers.json``.
+    """
+
+    key: str
+    unit: str
+    suffix: str = ""
+
+
+TEXT = Measure("bits_per_byte", BITS_PER_BYTE)
+IMAGES = Measure(ANSWERS, "nats per answer token", "-answers")
+
+
+class Forecasts:
+    """The forecasts of one run directory.
+
+    Args:
+        folder: the run directory.
+        with_images: whether the target learns from images, so that its loss on their answers is foretold too.
+    """
+
+    def __init__(self, folder: Path, with_images: bool) -> None:
+        self.folder = folder
+        self.measures = (TEXT, IMAGES) if with_images else (TEXT,)
+
+    def record(self, measure: Measure) -> Path:
+        """Where a measure's forecast is sealed."""
+        return self.folder / f"forecast{measure.suffix}.json"
+
+    def register(self, target_flops: float, level: float, context: Mapping[str, Any]) -> None:
+        """Make and seal every forecast, the text's last: with it the stage is done.
+
+        Raises:
+            UserError: when the target has already started, because a forecast made then would not be one.
+        """
+        if any(read_log(self.folder / "target" / "log.jsonl", "start")):
+            raise UserError(
+                f"{self.record(TEXT)} is missing and the target has already started: a forecast can only be "
+                "registered before. Put the file back, or start afresh with another --output."
+            )
+        for measure in reversed(self.measures):
+            observations = ladder_observations(self.folder, measure.key)
+            made = forecast(observations, target_flops, level=level, metric=measure.unit)
+            register(self.record(measure), made, dict(context))
+
+    def registered(self, measure: Measure) -> dict[str, Any]:
+        """A sealed forecast, its seal checked."""
+        return load_registered(self.record(measure))
+
+    def made(self, measure: Measure = TEXT) -> Forecast:
+        """A sealed forecast's content."""
+        return registered_forecast(self.registered(measure))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is to be said of all of them."""
+        return tuple(finding for measure in self.measures for finding in self.made(measure).findings)
+
+    def show(self) -> None:
+        """Say what is foretold."""
+        for measure in self.measures:
+            registered = self.registered(measure)
+            made = registered_forecast(registered)
+            say(f"  {made.sentence}")
+            for finding in made.findings:
+                say(f"  {finding.severity}: {finding.sentence}", "yellow")
+            say(f"  sealed as {registered['sha256'][:16]} at {registered['created']} in {self.record(measure)}")
+
+    def score(self, result: Mapping[str, Any]) -> None:
+        """Hold the target's result against every forecast, the text's last."""
+        for measure in reversed(self.measures):
+            outcome = result["heldout"][measure.key]
+            scored = score(self.registered(measure), outcome, {"target": result["config_hash"]})
+            write_json(self.folder / f"score{measure.suffix}.json", scored)
+            say(f"  {scored['sentence']}")
+        self.draw()
+
+    def draw(self) -> None:
+        """Draw every forecast, with the outcome where there is one."""
+        counts = read_json(self.folder / "tokens" / "index.json")["splits"]["heldout"]
+        for measure in self.measures:
+            scored = self.folder / f"score{measure.suffix}.json"
+            outcome = read_json(scored) if scored.exists() else None
+            words = counts["bytes"] / counts["words"] if measure is TEXT else None
+            write_forecast_figure(
+                self.folder / f"forecast{measure.suffix}.svg", self.registered(measure), outcome, words
+            )

@@ -1,0 +1,57 @@
+"""The recipe of a graft: a language model, an image encoder, what both learn from, and for how long."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from foretell.core.config import Settings
+from foretell.data.config import CorpusConfig
+from foretell.data.visual.config import VisualConfig
+from foretell.model.lora import ALL_LINEAR, LoRAConfig
+from foretell.train.config import TrainingConfig
+
+
+class GraftConfig(Settings):
+    """What is grafted onto what, and for how long each stage trains."""
+
+    model: str = "smollm2"
+    """The language model."""
+    encoder: str = "runs/vision"
+    """A model that reads images, whose encoder is taken; a run directory or a Llava directory with a Pixtral tower."""
+    image_tokens: tuple[str, str, str] = ("<jupyter_script>", "<empty_output>", "<jupyter_output>")
+    """Special tokens of the language model that nothing else needs: for a patch, the end of a line, and the end."""
+    rows: int = Field(default=8, ge=1)
+    """Rows of questions of a step."""
+    text_rows: int = Field(default=2, ge=1)
+    """Rows of plain text of a step, which keep the adapter from unlearning it."""
+    projector_steps: int = Field(default=300, ge=1)
+    """Steps of the first stage, encoder and projector alone."""
+    projector_rate: float = Field(default=1e-3, gt=0)
+    """Its peak learning rate."""
+    adapter_steps: int = Field(default=500, ge=1)
+    """Steps of the second stage, with the adapter."""
+    adapter_rate: float = Field(default=5e-4, gt=0)
+    """Its peak learning rate."""
+    lora: LoRAConfig = LoRAConfig(rank=16, alpha=32, targets=ALL_LINEAR)
+    """The adapter."""
+
+
+class GraftRecipe(Settings):
+    """A graft in full."""
+
+    name: str = Field(min_length=1, max_length=100)
+    """What records call the run."""
+    seed: int = Field(default=0, ge=0)
+    """Of data order, the projector's and the adapter's initial values, and the held-out split."""
+    output: str = "runs/graft"
+    """The run directory."""
+    corpus: CorpusConfig = CorpusConfig()
+    visual: VisualConfig
+    graft: GraftConfig = GraftConfig()
+    training: TrainingConfig = TrainingConfig(schedule="cosine", weight_decay=0.01, compile="off")
+
+    def comparable(self) -> dict[str, Any]:
+        """What decides the result: all but the folder."""
+        return {key: value for key, value in self.model_dump(mode="json").items() if key != "output"}

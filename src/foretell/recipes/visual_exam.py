@@ -1,0 +1,81 @@
+"""How well the target answers held-out questions about images, and how well that can be done without looking."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretell.data.visual.store import VisualSet
+from foretell.model.decoder import Decoder
+from foretell.train.config import RunSettings
+from foretell.train.display import Display
+from foretell.train.loop import Trainer, recorded_result, trained_model
+from foretell.train.multimodal import exact_matches
+
+SWAP_SEED = 0
+
+
+def question_only(settings: RunSettings, share: float) -> RunSettings:
+    """The target's twin that sees blank images, trained for ``share`` of its steps."""
+    assert settings.visual is not None
+    return settings.model_copy(
+        update={
+            "label": "question-only", "role": "run", "steps": max(1, round(share * settings.steps)),
+            "visual": settings.visual.model_copy(update={"blank": True}),
+        }
+    )  # fmt: skip
+
+
+def examine(settings: RunSettings, data: Path, target: Path, blind: Path | None, share: float) -> dict[str, Any]:
+    """Score the trained target; train its question-only twin in ``blind`` first where that is given.
+
+    Returns:
+        for ``all`` and each kind of question: ``n``; ``exact``, the share that is answered exactly, and ``stderr``, its
+        standard error; ``swapped``, the same with another document's images; ``question_only``, the twin's share.
+    """
+    assert settings.visual is not None
+    room, heldout = settings.visual.room, VisualSet(data / "visual", "heldout")
+    model = trained_model(target, settings)
+    scores = {
+        "exact": exact_matches(model, heldout, room),
+        "swapped": exact_matches(model, heldout.swapped(SWAP_SEED), room),
+    }
+    if blind is not None:
+        twin = _trained(question_only(settings, share), data, blind)
+        scores["question_only"] = exact_matches(twin, heldout.blank(), room)
+    return by_kind(scores, [question["kind"] for question in heldout.questions])
+
+
+def _trained(settings: RunSettings, data: Path, folder: Path) -> Decoder:
+    if recorded_result(folder, settings) is None:
+        Trainer(settings, data, folder, display=Display("question-only")).run()
+    return trained_model(folder, settings)
+
+
+def by_kind(scores: Mapping[str, NDArray[np.bool_]], kinds: list[str]) -> dict[str, Any]:
+    """Means of each score over all questions and over those of each kind."""
+    groups = {"all": np.ones(len(kinds), bool)} | {kind: np.asarray(kinds) == kind for kind in sorted(set(kinds))}
+    found = {}
+    for name, chosen in groups.items():
+        count = int(chosen.sum())
+        row: dict[str, Any] = {"n": count, **{score: float(hits[chosen].mean()) for score, hits in scores.items()}}
+        row["stderr"] = math.sqrt(row["exact"] * (1 - row["exact"]) / count)
+        found[name] = row
+    return found
+
+
+def in_words(record: Mapping[str, Any]) -> list[str]:
+    """A line for each kind."""
+    lines = []
+    for kind, row in record.items():
+        blind = f", from the question alone {row['question_only']:.1%}" if "question_only" in row else ""
+        lines.append(
+            f"{kind}: {row['exact']:.1%} ± {row['stderr']:.1%} of {row['n']:,} answered exactly; with another image "
+            f"{row['swapped']:.1%}{blind}"
+        )
+    return lines

@@ -1,0 +1,104 @@
+"""Pretraining on text and on questions about images as work for the loop: one model, one step, two feeds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foretell.core.packing import BRANCHES
+from foretell.data.packing import PackedStream, first_fit, packed_batches
+from foretell.data.stream import IGNORED
+from foretell.data.visual.store import VisualSet
+from foretell.model.decoder import Decoder
+from foretell.train.config import RunSettings, VisualFeed
+from foretell.train.objective import Objective
+from foretell.train.pretraining import Pretraining
+from foretell.train.work import Feed
+
+ANSWERS = "nats_per_answer_token"
+
+
+class VisualPretraining(Pretraining):
+    """See :class:`foretell.train.work.Work`.
+
+    Args:
+        settings: the run in full, with its ``visual`` feed.
+        tokens: folder of the tokenised corpus.
+        visual: folder of the encoded visual documents.
+    """
+
+    def __init__(self, settings: RunSettings, tokens: Path, visual: Path) -> None:
+        super().__init__(settings, tokens)
+        assert settings.visual is not None
+        self.feed: VisualFeed = settings.visual
+        questions, heldout = VisualSet(visual, "train"), VisualSet(visual, "heldout")
+        self.questions = questions.blank() if self.feed.blank else questions
+        self.heldout_questions = heldout.blank() if self.feed.blank else heldout
+
+    def open_feeds(self) -> dict[str, Feed]:
+        """Text, and questions about images."""
+        feed = self.feed
+        asked = PackedStream(self.questions, feed.room, feed.rows, self.settings.seed)
+        text = super().open_feeds()["text"]
+        return {"text": Feed(text.stream, 1.0 - feed.share), "answers": Feed(asked, feed.share, ANSWERS)}
+
+    def evaluate(self, model: Decoder, rows: int | None) -> dict[str, Any]:
+        """The text's figures, and the loss on the answers to held-out questions."""
+        answers, tokens = answer_loss(model, self.heldout_questions, self.feed.room, self.objective, rows)
+        return {**super().evaluate(model, rows), ANSWERS: answers, "answer_tokens": tokens}
+
+
+def pretraining(settings: RunSettings, data: Path) -> Pretraining:
+    """The work of a pretraining run on what ``data`` holds: ``tokens``, and ``visual`` where it learns from images."""
+    if settings.visual is None:
+        return Pretraining(settings, data / "tokens")
+    return VisualPretraining(settings, data / "tokens", data / "visual")
+
+
+@torch.no_grad()
+def answer_loss(
+    model: Decoder, questions: VisualSet, room: int, objective: Objective, rows: int | None, at_once: int = 8
+) -> tuple[float, int]:
+    """Mean nats a token of answers, over all of ``questions`` or its first ``rows`` rows, and how many tokens."""
+    total, tokens = 0.0, 0
+    device = model.embedding.weight.device
+    training = model.training
+    model.eval()
+    for index, batch in enumerate(packed_batches(questions, room, at_once)):
+        if rows is not None and index * at_once >= rows:
+            break
+        total += float(objective(model, *batch.to(device).tensors))
+        tokens += batch.tokens
+    model.train(training)
+    return total / tokens, tokens
+
+
+@torch.no_grad()
+def exact_matches(model: Decoder, questions: VisualSet, room: int, at_once: int = 8) -> NDArray[np.bool_]:
+    """Which questions the model answers greedily with exactly the stored answer, in the order of ``questions``.
+
+    Greedy decoding writes the stored answer if and only if each of its tokens is the likeliest after those before it,
+    so that one forward pass tells.
+    """
+    device = model.embedding.weight.device
+    right: dict[tuple[int, int], bool] = {}
+    rows = first_fit(questions.lengths, range(len(questions.lengths)), room)
+    for first in range(0, len(rows), at_once):
+        part = rows[first : first + at_once]
+        batch = questions.batch(part, room).to(device)
+        inputs, labels, documents, *rest = batch.tensors
+        hidden = model.hidden(inputs, None, documents, *rest)
+        for row, items in enumerate(part):
+            counts = labels[row] != IGNORED
+            logits = torch.nn.functional.linear(hidden[row][counts], model.head_weight)
+            hits = (logits.argmax(-1) == labels[row][counts]).tolist()
+            for number, hit in zip(documents[row][counts].tolist(), hits, strict=True):
+                place, branch = divmod(number, BRANCHES)
+                key = (items[place], max(1, branch))
+                right[key] = right.get(key, True) and hit
+    # Questions of a document are its branches 1, 2, ...; a single one is the trunk itself.
+    return np.asarray([right[key] for key in sorted(right)])

@@ -1,0 +1,144 @@
+"""Recipes with images, small enough for a test: a multimodal run with two forecasts, and a graft of its encoder."""
+
+import json
+import sysconfig
+from pathlib import Path
+
+import pytest
+import torch
+
+from foretell.cli.main import main
+from foretell.core.files import read_json
+from foretell.data.tokenizer import Tokenizer
+from foretell.infer.loading import load_model
+from foretell.laws.registry import load_registered
+from foretell.model.config import ModelConfig
+from foretell.model.decoder import build_decoder
+from foretell.model.hf import load_hf, save_hf
+from foretell.model.peft import read_adapter
+from foretell.recipes.config import built_in_recipes, load_recipe
+
+STDLIB = Path(sysconfig.get_paths()["stdlib"])
+CORPUS = {
+    "sources": [{"path": str(STDLIB / name / "*.py")} for name in ("json", "email", "asyncio", "logging")],
+    "max_bytes": 1_500_000, "heldout_bytes": 30_000,
+}  # fmt: skip
+GENERATOR = {"levels": 1, "size": {"scenes": 48}, "questions": 2, "multiple_choice": 0}
+VISUAL = {"sources": [{"generator": GENERATOR, "documents": 60, "heldout": 20}], "share": 0.5, "room": 160}
+TINY = {
+    "name": "tiny", "corpus": CORPUS, "visual": VISUAL, "tokenizer": {"vocab_size": 300},
+    "model": {"depth": 1, "context": 160, "head_dim": 8,
+              "vision": {"patch": 16, "longest": 48, "depth": 1, "head_dim": 8}},
+    "target": {"flops": 1e10},
+    "ladder": {"ratio": 6, "sizes": 3, "span": 4, "seeds": 1, "width_step": 1, "minimum_width": 2,
+               "learning_rates": [2e-2], "tuning_sizes": 1},
+    "training": {"compile": "off", "checkpoints": 2, "evaluations": 2, "evaluation_rows": 16},
+    "forecast": {"anyway": True}, "samples": {"tokens": 8, "count": 1},
+}  # fmt: skip
+IMAGE_TOKENS = ["<|image|>", "<|reserved_0|>", "<|reserved_1|>"]
+
+
+@pytest.fixture(scope="module")
+def seeing(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("visual")
+    (folder / "tiny.json").write_text(json.dumps(TINY))
+    assert main(["run", str(folder / "tiny.json"), "--output", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def test_both_losses_are_foretold_and_scored(seeing: Path) -> None:
+    result = read_json(seeing / "target" / "result.json")
+    for suffix, key, unit in (("", "bits_per_byte", "bits per byte"),
+                              ("-answers", "nats_per_answer_token", "nats per answer token")):  # fmt: skip
+        registered = load_registered(seeing / f"forecast{suffix}.json")
+        assert registered["forecast"]["metric"] == unit
+        assert registered["context"]["target_config_hash"] == result["config_hash"]
+        assert registered["forecast"]["target_flops"] == pytest.approx(result["flops"])
+        assert read_json(seeing / f"score{suffix}.json")["outcome"] == result["heldout"][key]
+        assert (seeing / f"forecast{suffix}.svg").stat().st_size > 0
+
+
+def test_questions_are_scored_by_kind_beside_swapped_images_and_none(seeing: Path) -> None:
+    record, index = read_json(seeing / "images.json"), read_json(seeing / "visual" / "index.json")
+    assert record["all"]["n"] == index["splits"]["heldout"]["questions"] == sum(
+        row["n"] for kind, row in record.items() if kind != "all"
+    )  # fmt: skip
+    assert all({"exact", "stderr", "swapped", "question_only"} <= set(row) for row in record.values())
+    blind = read_json(seeing / "question-only" / "settings.json")
+    assert blind["visual"]["blank"] and blind["steps"] < read_json(seeing / "target" / "settings.json")["steps"]
+    page = (seeing / "report.html").read_text()
+    assert "Held-out questions answered exactly" in page and "Figure 4." in page
+
+
+def test_the_same_command_does_nothing_twice(seeing: Path) -> None:
+    def written() -> dict[Path, int]:
+        found = [path for path in seeing.rglob("*.json") if path.name != "refusal.json"]  # says the same each time
+        return {path: path.stat().st_mtime_ns for path in found}
+
+    before = written()
+    assert main(["run", str(seeing.parent / "tiny.json"), "--output", str(seeing)]) == 0
+    assert written() == before
+
+
+def test_the_model_is_a_llava_that_transformers_reads(seeing: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.LlavaForConditionalGeneration.from_pretrained(seeing / "model").eval()
+    ours = load_hf(seeing / "model")
+    ids = torch.randint(20, 300, (1, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(theirs(input_ids=ids).logits, ours(ids), rtol=1e-4, atol=1e-4)
+    processor = read_json(seeing / "model" / "processor_config.json")
+    assert processor["image_token"] == IMAGE_TOKENS[0]
+
+
+@pytest.fixture(scope="module")
+def base(seeing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A language model that cannot see."""
+    folder = tmp_path_factory.mktemp("base")
+    config = ModelConfig(vocab_size=300, width=32, depth=2, heads=2, kv_heads=1, head_dim=16, ffn_width=64, context=512)
+    save_hf(build_decoder(config, 1), folder)
+    Tokenizer.from_file(seeing / "tokenizer" / "tokenizer.json").save(folder)
+    return folder
+
+
+def test_an_encoder_is_grafted_onto_a_language_model(seeing: Path, base: Path, tmp_path: Path) -> None:
+    recipe = {
+        "name": "graft", "corpus": CORPUS, "visual": VISUAL,
+        "graft": {"model": str(base), "encoder": str(seeing), "image_tokens": IMAGE_TOKENS, "rows": 3, "text_rows": 1,
+                  "projector_steps": 4, "adapter_steps": 6, "projector_rate": 1e-2, "adapter_rate": 1e-2},
+        "training": {"compile": "off", "checkpoints": 1, "evaluations": 1, "evaluation_rows": 8},
+    }  # fmt: skip
+    (tmp_path / "graft.json").write_text(json.dumps(recipe))
+    command = ["run", str(tmp_path / "graft.json"), "--output", str(tmp_path / "out")]
+    assert main(command) == 0 and main(command) == 0
+    out = tmp_path / "out"
+    text, record = read_json(out / "text.json"), read_json(out / "images.json")
+    assert text["with_adapter"] != text["without"] and 0 <= record["all"]["exact"] <= 1
+    before, after = load_model(str(base)).decoder, load_model(str(out / "model"))
+    ids = torch.randint(20, 300, (2, 40), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(before(ids), after.decoder(ids))  # text is read to the bit as before
+    encoder, vision = load_hf(seeing / "model").vision, after.decoder.vision
+    assert encoder is not None and vision is not None
+    assert not torch.equal(encoder.patch_embedding.weight, vision.patch_embedding.weight)  # it went on to learn
+    adapter = read_adapter(out / "adapter" / "peft", after.decoder.config)
+    assert sum(float(b.detach().abs().sum()) for _, _, b in adapter.tensors()) > 0
+
+
+def test_what_a_graft_refuses(seeing: Path, base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    graft = {"model": str(base), "encoder": str(tmp_path / "none"), "image_tokens": IMAGE_TOKENS}
+    recipe = {"name": "graft", "corpus": CORPUS, "visual": VISUAL, "graft": graft}
+    for number, (change, sentence) in enumerate([
+        ({}, "graft.encoder is"), ({"encoder": str(base)}, "reads no images"),
+        ({"image_tokens": ["<|image|>", "<|x|>", "<|y|>"]}, "'<|x|>'"),
+        ({"image_tokens": ["<|image|>"] * 3}, "three different"),
+    ]):  # fmt: skip
+        path = tmp_path / f"{number}.json"
+        path.write_text(json.dumps({**recipe, "graft": {**graft, **change}}))
+        assert main(["run", str(path), "--output", str(tmp_path / f"out{number}")]) == 2
+        assert sentence in " ".join(capfd.readouterr().err.split())
+
+
+def test_built_in_recipes_are_valid() -> None:
+    for name in built_in_recipes():
+        assert load_recipe(name, []).name == name

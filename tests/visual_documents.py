@@ -1,0 +1,51 @@
+"""Small questions about images: what colour a square has, and whether it is red."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from foretell.core.files import write_json
+from foretell.data.tokenizer import Tokenizer
+from foretell.data.visual.documents import Exchange, VisualDocument
+from foretell.data.visual.encode import VisualEncoder
+from foretell.data.visual.store import SplitWriter
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "grey": (120, 120, 120)}
+
+
+def documents(count: int, seed: int = 0, sizes: tuple[int, ...] = (16,)) -> Iterator[VisualDocument]:
+    """Squares of one colour in the size of the image, two questions each."""
+    draw = np.random.Generator(np.random.PCG64(seed))
+    for number in range(count):
+        colour = list(COLOURS)[draw.integers(4)]
+        image = Image.new("RGB", (int(draw.choice(sizes)), int(draw.choice(sizes))), COLOURS[colour])
+        asked = "red" if draw.random() < 0.5 else colour
+        exchanges = (
+            Exchange("which colour is it?", colour, "colour"),
+            Exchange(f"is it {asked}?", "yes" if asked == colour else "no", "exists"),
+        )
+        yield VisualDocument((image,), exchanges, f"square/{number}", f"square/{number}")
+
+
+def visual_tokenizer() -> Tokenizer:
+    """400 entries, trained on the questions."""
+    words = "\n".join(f"{e.question} {e.answer}" for d in documents(50) for e in d.exchanges)
+    return Tokenizer.train([words, Path(__file__).read_text(), "def a(b):\n    return b\n" * 20], 300)
+
+
+def visual_store(folder: Path, tokenizer: Tokenizer, room: int = 96, **changes: tuple[int, ...]) -> VisualEncoder:
+    """A store of 120 training and 40 held-out documents in ``folder``, patches of 8 pixels."""
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder = VisualEncoder.of(tokenizer, patch=8, longest=32)
+    splits = {}
+    for split, count, seed in (("train", 120, 1), ("heldout", 40, 2)):
+        with SplitWriter(folder, split) as writer:
+            for document in documents(count, seed, **changes):
+                writer.write(document, encoder.encode(document))
+        splits[split] = writer.finish(room)
+    write_json(folder / "index.json", {"patch": 8, "longest": 32, "room": room, "splits": splits})
+    return encoder
