@@ -89,11 +89,15 @@ def test_the_routes(live: Live) -> None:
     assert made["id"] in [one["id"] for one in live.ask(f"{path}?query=CODE")[1]["conversations"]]
     for body, method, where, param in (
         ({"leaf": 10**9}, "PATCH", here, "leaf"),
+        ({"role": "user", "content": "x", "parent": 10**9}, "POST", f"{here}/messages", "parent"),
+    ):
+        status, answer, _ = live.ask(where, body, method)
+        assert status == 409 and answer["error"]["param"] == param, answer
+    for body, method, where, param in (
         ({"leaf": -1}, "PATCH", here, "leaf"),
         ({"title": 3}, "PATCH", here, "title"),
         ({"title": "x" * 201}, "PATCH", here, "title"),
         ({"role": "king", "content": "x"}, "POST", f"{here}/messages", "role"),
-        ({"role": "user", "content": "x", "parent": 10**9}, "POST", f"{here}/messages", "parent"),
         ({"role": "user"}, "POST", f"{here}/messages", "content"),
         (None, "GET", f"{here}/export?format=pdf", "format"),
     ):

@@ -13,6 +13,12 @@ from torch import Tensor
 
 from foretell.core.errors import UserError
 
+RANGES = {
+    "temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "min_p": (0.0, 1.0), "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0), "top_k": (0.0, math.inf), "repetition_penalty": (0.0, 2.0),
+}  # fmt: skip
+ABOVE_ZERO = ("top_p", "repetition_penalty")  # of which zero itself is out of range
+LARGEST_BIAS = 100.0
 SORTED = 256  # of the likeliest tokens are sorted first; more where the nucleus needs them
 LARGEST_SEED = 2**63
 LEAST_DIVISOR = 1e-30  # of logits in float32; by less they would become infinite, or a zero be divided by zero
@@ -51,22 +57,17 @@ class Sampling:
         Raises:
             UserError: naming the field, its value and what is accepted.
         """
-        above_zero = ("top_p", "repetition_penalty")
-        ranges = {
-            "temperature": (0.0, 2.0), "top_p": (0.0, 1.0), "min_p": (0.0, 1.0), "presence_penalty": (-2.0, 2.0),
-            "frequency_penalty": (-2.0, 2.0), "top_k": (0.0, math.inf), "repetition_penalty": (0.0, 2.0),
-        }  # fmt: skip
-        for name, (low, high) in ranges.items():
+        for name, (low, high) in RANGES.items():
             value = getattr(self, name)
-            if not low <= value <= high or not math.isfinite(value) or (name in above_zero and value == 0):
-                least = f"above {low:g}" if name in above_zero else f"from {low:g}"
+            if not low <= value <= high or not math.isfinite(value) or (name in ABOVE_ZERO and value == 0):
+                least = f"above {low:g}" if name in ABOVE_ZERO else f"from {low:g}"
                 most = f" to {high:g}" if math.isfinite(high) else " on"
                 raise UserError(f"{name} is {value:g}; a number {least}{most} is accepted.")
         for token, bias in self.logit_bias.items():
-            if not 0 <= token < vocab_size or not -100 <= bias <= 100:
+            if not 0 <= token < vocab_size or not -LARGEST_BIAS <= bias <= LARGEST_BIAS:
                 raise UserError(
-                    f"logit_bias has {token}: {bias:g}; ids from 0 to {vocab_size - 1} and values from -100 to 100 are "
-                    "accepted."
+                    f"logit_bias has {token}: {bias:g}; ids from 0 to {vocab_size - 1} and values from "
+                    f"{-LARGEST_BIAS:g} to {LARGEST_BIAS:g} are accepted."
                 )
         if self.seed is not None and not -LARGEST_SEED <= self.seed < LARGEST_SEED:
             raise UserError(f"seed is {self.seed}; a whole number of 64 bits is accepted.")

@@ -14,13 +14,14 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
-import foretell
-from foretell.serve.bodies import Body, ChatBody, CompletionBody, DetokenizeBody, TokenizeBody
+from foretell.serve.bodies import DetokenizeBody, TokenizeBody
 from foretell.serve.chat import chat_completions
 from foretell.serve.completions import completions
-from foretell.serve.conversations import conversation_routes
+from foretell.serve.conversations import add_conversations
+from foretell.serve.document import openapi
 from foretell.serve.errors import APIError, bad_request, server_failed
 from foretell.serve.gate import Gate
 from foretell.serve.http import read_json
@@ -47,14 +48,12 @@ def build_app(service: Service, store: ConversationStore, write: Callable[[str],
         await service.stop()
         store.close()
 
-    app = FastAPI(title="Foretell", version=foretell.__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app = FastAPI(openapi_url=None, lifespan=lifespan)
     _add_errors(app)
     _add_api(app, service)
     _add_state(app, service)
     _add_page(app)
-    app.include_router(conversation_routes(store, service.body_bytes, service.options))
-    for operation in (one for path in app.openapi()["paths"].values() for one in path.values()):
-        operation["responses"].pop("422", None)  # FastAPI's status; ours is 400
+    add_conversations(app, store, service.body_bytes, service.options)
     return Gate(app, service.options, service.metrics, write or _print)
 
 
@@ -73,8 +72,8 @@ def _add_errors(app: FastAPI) -> None:
         reason = {404: "there is nothing at this path", 405: "this path takes another method"}
         message = f"{where}: {reason.get(error.status_code, HTTPStatus(error.status_code).phrase)}."
         code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-        found = APIError(error.status_code, message, code=code)
-        return JSONResponse(found.body, error.status_code, dict(error.headers or {}))
+        headers = {"Allow": ", ".join(_allowed(request))} if error.status_code == 405 else {}
+        return JSONResponse(APIError(error.status_code, message, code=code).body, error.status_code, headers)
 
     async def of_parameters(_: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
@@ -90,22 +89,11 @@ def _add_errors(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, of_parameters)
 
 
-def _documented(model: type[Body]) -> dict[str, Any]:
-    """A body for the OpenAPI document; bodies are read by :func:`read_json`, whose errors are OpenAI's."""
-    schema = model.model_json_schema()
-    schema = _inlined(schema, schema.pop("$defs", {}))
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
-
-
-def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
-    """A JSON schema with its references replaced by what they mean."""
-    if isinstance(value, list):
-        return [_inlined(one, definitions) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if "$ref" in value:
-        return _inlined(definitions[value["$ref"].rpartition("/")[2]], definitions)
-    return {key: _inlined(inner, definitions) for key, inner in value.items()}
+def _allowed(request: Request) -> list[str]:
+    """Methods of all routes of a path; the first route that has not the method knows its own alone."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    here = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted({method for route in here for method in route.methods or ()})
 
 
 def _add_api(app: FastAPI, service: Service) -> None:
@@ -123,12 +111,11 @@ def _add_api(app: FastAPI, service: Service) -> None:
         service.adapter(name)
         return model_entry(name)
 
-    def post(path: str, body: type[Body], answer: Callable[[Service, Request], Awaitable[Response]]) -> None:
+    def post(path: str, answer: Callable[[Service, Request], Awaitable[Response]]) -> None:
         async def handle(request: Request) -> Response:
             return await answer(service, request)
 
-        app.add_api_route(path, handle, methods=["POST"], name=path, openapi_extra=_documented(body),
-                          response_model=None)  # fmt: skip
+        app.add_api_route(path, handle, methods=["POST"], name=path, response_model=None)
 
     async def to_ids(service: Service, request: Request) -> Response:
         body = await read_json(request, TokenizeBody, service.body_bytes)
@@ -139,13 +126,19 @@ def _add_api(app: FastAPI, service: Service) -> None:
         body = await read_json(request, DetokenizeBody, service.body_bytes)
         return JSONResponse(await asyncio.to_thread(detokenize, service, body))
 
-    post("/v1/chat/completions", ChatBody, chat_completions)
-    post("/v1/completions", CompletionBody, completions)
-    post("/tokenize", TokenizeBody, to_ids)
-    post("/detokenize", DetokenizeBody, to_text)
+    post("/v1/chat/completions", chat_completions)
+    post("/v1/completions", completions)
+    post("/tokenize", to_ids)
+    post("/detokenize", to_text)
 
 
 def _add_state(app: FastAPI, service: Service) -> None:
+    document = openapi(service)
+
+    @app.get("/openapi.json")
+    async def described() -> Response:
+        return JSONResponse(document)
+
     @app.get("/health")
     async def health() -> Response:
         alive = service.worker.alive or service.stopping

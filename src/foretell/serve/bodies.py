@@ -9,15 +9,24 @@ import difflib
 import itertools
 import json
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_core import ErrorDetails, from_json
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+    field_validator,
+)
+from pydantic_core import CoreSchema, ErrorDetails, core_schema, from_json
 
 from foretell.serve.errors import APIError, bad_request
 
 MOST_STOPS = 4
-MOST_CHOICES = 128
+MOST_TRIES = 20
 SHOWN = 80  # characters of a wrong value in a message
 LONGEST_NAME = 40  # characters of an unknown field that may be a misspelt one
 MOST_LOOKED_AT = 50  # unknown fields that are compared with the known ones
@@ -36,26 +45,43 @@ REFUSED = frozenset((
     "xtc_threshold",
 ))  # fmt: skip
 
-MESSAGES = (
-    "Messages with a role and a content: a string, or a list of parts. A part is a text, or with a model whose "
-    "input_modalities name it an image, by a data URL (PNG, JPEG, WebP or GIF in base64) or, where the server fetches "
-    "any, an address of http or https. detail is ignored: every image is read in the model's own size."
-)
-_URL = {"type": "object", "required": ["url"], "properties": {"url": {"type": "string"}, "detail": {"type": "string"}}}
-_PARTS = [
-    {"type": "object", "required": ["type", name], "properties": {"type": {"const": name}, name: inner}}
-    for name, inner in (("text", {"type": "string"}), ("image_url", _URL))
-]
-_CONTENT = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"anyOf": _PARTS}}, {"type": "null"}]}
-MESSAGE: dict[str, Any] = {
-    "type": "object",
-    "required": ["role"],
-    "properties": {"role": {"type": "string"}, "content": _CONTENT},
-}
+LARGEST = 2**63 - 1
 
-LARGEST = 2**63
-Whole = Annotated[int, Field(ge=-LARGEST, lt=LARGEST)]
-Position = Annotated[int, Field(ge=0, lt=LARGEST)]
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+@dataclass(frozen=True)
+class Within:
+    """A range of a whole number, for the check and for the OpenAPI document; 3.0 is whole as JSON Schema has it."""
+
+    low: int
+    high: int = LARGEST
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check the range once the type is right."""
+        checked = core_schema.no_info_after_validator_function(self._checked, handler(source))
+        return core_schema.no_info_before_validator_function(_whole, checked)
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """The type and its range."""
+        return {**handler(schema), "minimum": self.low, "maximum": self.high}
+
+    def _checked(self, value: int) -> int:
+        if not self.low <= value <= self.high:
+            if abs(value) > LARGEST:
+                raise ValueError("a whole number of 64 bits is accepted")
+            most = "on" if self.high == LARGEST else f"to {self.high}"
+            raise ValueError(f"a number from {self.low} {most} is accepted")
+        return value
+
+
+Whole = Annotated[int, Within(-LARGEST - 1)]
+Position = Annotated[int, Within(0)]
+Choices = Annotated[int, Within(1, 128)]
+Tries = Annotated[int, Within(1, MOST_TRIES)]
+Alternatives = Annotated[int, Within(0, 20)]
 FIRST_FAULT = Field(fail_fast=True)  # of a list; the faults of all its members would take a hundred times the body
 Objects = Annotated[list[dict[str, Any]], FIRST_FAULT]
 B = TypeVar("B", bound="Body")
@@ -65,7 +91,7 @@ class Body(BaseModel):
     """Base of all bodies; ``null`` is the same as leaving a field out."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
-    refused: ClassVar[frozenset[str]] = REFUSED
+    refused: ClassVar[frozenset[str]] = frozenset()
 
 
 class StreamOptions(Body):
@@ -77,29 +103,23 @@ class StreamOptions(Body):
 class Generation(Body):
     """What chat and plain completions have in common; ranges are those of the sampler."""
 
-    least_tokens: ClassVar[int] = 0
+    refused: ClassVar[frozenset[str]] = REFUSED
 
     model: str | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    n: Whole | None = None
+    n: Choices | None = None
     seed: Whole | None = None
     stop: Any = Field(default=None, description="a string, or a list of up to four")
-    max_tokens: Whole | None = None
     temperature: float | None = None
     top_p: float | None = None
-    top_k: Whole | None = None
+    top_k: Position | None = None
     min_p: float | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
     repetition_penalty: float | None = None
     logit_bias: dict[str, float] | None = None
     user: Any = None
-
-    @field_validator("n")
-    @classmethod
-    def _countable(cls, value: int | None) -> int | None:
-        return _within(value, 1, MOST_CHOICES)
 
     @field_validator("stop")
     @classmethod
@@ -123,11 +143,6 @@ class Generation(Body):
             raise ValueError("a number for each token id is expected")  # here, for a dictionary lists all its faults
         return value
 
-    @field_validator("max_tokens", "max_completion_tokens", check_fields=False)
-    @classmethod
-    def _not_negative(cls, value: int | None) -> int | None:
-        return _within(value, cls.least_tokens, LARGEST)
-
     @property
     def choices(self) -> int:
         """Answers that are wanted."""
@@ -137,12 +152,11 @@ class Generation(Body):
 class ChatBody(Generation):
     """``/v1/chat/completions``."""
 
-    least_tokens: ClassVar[int] = 1
-
-    messages: Objects = Field(description=MESSAGES, json_schema_extra={"items": MESSAGE})
-    max_completion_tokens: Whole | None = None
+    messages: Objects
+    max_tokens: Annotated[int, Within(1)] | None = None
+    max_completion_tokens: Annotated[int, Within(1)] | None = None
     logprobs: bool | None = None
-    top_logprobs: Whole | None = None
+    top_logprobs: Alternatives | None = None
     response_format: dict[str, Any] | None = None
     tools: Objects | None = None
     tool_choice: Any = None
@@ -158,38 +172,28 @@ class ChatBody(Generation):
             raise ValueError('["text"] is accepted')
         return value
 
-    @field_validator("top_logprobs")
-    @classmethod
-    def _few(cls, value: int | None) -> int | None:
-        return _within(value, 0, 20)
-
 
 class CompletionBody(Generation):
     """``/v1/completions``."""
 
     prompt: Any = Field(description="a string, a list of strings, a list of token ids, or a list of such lists")
+    max_tokens: Position | None = None
     echo: bool | None = None
-    best_of: Whole | None = None
-    logprobs: Whole | None = None
+    best_of: Tries | None = None
+    logprobs: Alternatives | None = None
 
     @field_validator("prompt")
     @classmethod
     def _prompts(cls, value: Any) -> list[str | list[int]]:
-        if isinstance(value, str) or _is_ids(value):
+        if isinstance(value, str):
             return [value]
-        if isinstance(value, list) and value and all(isinstance(one, str) or _is_ids(one) for one in value):
-            return value
+        if (ids := _ids(value)) is not None:
+            return [ids]
+        found = [one if isinstance(one, str) else _ids(one) for one in value] if isinstance(value, list) else []
+        prompts = [one for one in found if one is not None]
+        if prompts and len(prompts) == len(found):
+            return prompts
         raise ValueError("a string, a list of strings, a list of token ids or a list of such lists is expected")
-
-    @field_validator("logprobs")
-    @classmethod
-    def _few(cls, value: int | None) -> int | None:
-        return _within(value, 0, 20)
-
-    @field_validator("best_of")
-    @classmethod
-    def _countable_best(cls, value: int | None) -> int | None:
-        return _within(value, 1, MOST_CHOICES)
 
 
 class TokenizeBody(Body):
@@ -197,7 +201,7 @@ class TokenizeBody(Body):
 
     model: str | None = None
     prompt: str | None = None
-    messages: Objects | None = Field(default=None, description=MESSAGES)
+    messages: Objects | None = None
     tools: Objects | None = None
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
@@ -238,7 +242,7 @@ class NewMessage(Body):
     content: str
     parent: Position | None = None
     details: dict[str, Any] = Field(default_factory=dict)
-    images: Annotated[list[str], FIRST_FAULT] = Field(default=[], description="data URLs of PNG, JPEG, WebP or GIF")
+    images: Annotated[list[str], FIRST_FAULT] = Field(default=[])
 
 
 def parse(model: type[B], data: bytes) -> B:
@@ -304,12 +308,9 @@ def _shown(value: Any) -> str:
     return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
-def _is_ids(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(type(one) is int and 0 <= one < LARGEST for one in value)
-
-
-def _within(value: int | None, low: int, high: int) -> int | None:
-    if value is not None and not low <= value <= high:
-        most = "on" if high == LARGEST else f"to {high}"
-        raise ValueError(f"a number from {low} {most} is accepted")
-    return value
+def _ids(value: Any) -> list[int] | None:
+    """Token ids, where a value is a list of them."""
+    if not isinstance(value, list) or not value:
+        return None
+    found = [_whole(one) for one in value]
+    return found if all(type(one) is int and 0 <= one <= LARGEST for one in found) else None

@@ -82,6 +82,9 @@ class ChatCompletion:
         if body.top_logprobs is not None and not body.logprobs:
             raise bad_request("top_logprobs is given without logprobs; it is accepted with logprobs: true.",
                               "top_logprobs")  # fmt: skip
+        if body.max_tokens is not None and body.max_completion_tokens is not None:
+            raise bad_request("max_tokens and max_completion_tokens are both given; one of them is accepted.",
+                              "max_tokens")  # fmt: skip
         sampling = sampling_of(body, service.vocab_size)
         grammar = grammar_of(body, service, tools)
         self._ids = service.prompt(messages, images, tools or None)

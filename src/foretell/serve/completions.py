@@ -49,8 +49,8 @@ class Completion:
         self._per_prompt = body.choices if body.best_of is None else body.best_of
         if self._per_prompt < body.choices:
             raise bad_request(f"best_of is {body.best_of} and n {body.choices}; best_of must be at least n.", "best_of")
-        if self._per_prompt > body.choices and body.stream:
-            raise bad_request("best_of is more than n; that is accepted without stream only.", "best_of")
+        if self._per_prompt > 1 and body.best_of is not None and body.stream:
+            raise bad_request(f"best_of is {body.best_of}; with stream 1 is accepted.", "best_of")
         service.let_in(len(body.prompt) * self._per_prompt)  # before anything is built for each of them
         sampling = sampling_of(body, service.vocab_size)
         self._prompts = [self._prompt(given) for given in body.prompt]

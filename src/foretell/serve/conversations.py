@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import FastAPI, Request, Response
 from starlette.responses import JSONResponse
 
 from foretell.core.errors import UserError
@@ -18,48 +18,48 @@ from foretell.serve.http import read_json
 from foretell.serve.options import ServeOptions
 from foretell.serve.store import ConversationStore, StoredImage, as_markdown, branch
 
+PATH = "/api/conversations"
 FORMATS = {"json": "application/json", "markdown": "text/markdown; charset=utf-8"}
 
 
-def conversation_routes(store: ConversationStore, most: int, options: ServeOptions) -> APIRouter:
+def add_conversations(app: FastAPI, store: ConversationStore, most: int, options: ServeOptions) -> None:
     """The routes over a store; bodies have at most ``most`` bytes, messages as many images as the options say."""
-    router = APIRouter(prefix="/api/conversations")
 
-    @router.get("")
+    @app.get(PATH)
     async def list_all(query: str = "") -> dict[str, Any]:
         """Conversations, the latest first."""
         return {"conversations": await asyncio.to_thread(store.all, query[:200])}
 
-    @router.post("")
+    @app.post(PATH)
     async def create(request: Request) -> JSONResponse:
         """A new one."""
         body = await read_json(request, NewConversation, most)
         fields = body.model_dump(include=set(NewConversation.model_fields))
         return JSONResponse(await asyncio.to_thread(lambda: store.create(**fields)), 201)
 
-    @router.get("/{identity}")
+    @app.get(f"{PATH}/{{identity}}")
     async def read(identity: str) -> dict[str, Any]:
         """One with all its messages."""
         return await _found(store, identity)
 
-    @router.patch("/{identity}")
+    @app.patch(f"{PATH}/{{identity}}")
     async def change(identity: str, request: Request) -> dict[str, Any]:
         """Rename it, or change its system message, settings or branch; it comes back without its messages."""
         body = await read_json(request, ConversationChange, most)
         fields = body.model_dump(include=set(ConversationChange.model_fields))
         if not await asyncio.to_thread(lambda: store.change(identity, **fields)):
             await _found(store, identity, messages=False)
-            raise bad_request(f"leaf is {body.leaf}, which is none of its messages.", "leaf")
+            raise _no_message("leaf", body.leaf)
         return await _found(store, identity, messages=False)
 
-    @router.delete("/{identity}")
+    @app.delete(f"{PATH}/{{identity}}")
     async def delete(identity: str) -> dict[str, Any]:
         """Forget it."""
         if not await asyncio.to_thread(store.delete, identity):
             raise _missing(identity)
         return {"id": identity, "deleted": True}
 
-    @router.post("/{identity}/messages")
+    @app.post(f"{PATH}/{{identity}}/messages")
     async def add(identity: str, request: Request) -> JSONResponse:
         """Put a message after another one."""
         body = await read_json(request, NewMessage, most)
@@ -69,10 +69,10 @@ def conversation_routes(store: ConversationStore, most: int, options: ServeOptio
         )  # fmt: skip
         if number is None:
             await _found(store, identity, messages=False)
-            raise bad_request(f"parent is {body.parent}, which is none of its messages.", "parent")
+            raise _no_message("parent", body.parent)
         return JSONResponse({"id": number}, 201)
 
-    @router.get("/{identity}/export")
+    @app.get(f"{PATH}/{{identity}}/export")
     async def export(identity: str, format: str = "json") -> Response:
         """It as a file."""
         if format not in FORMATS:
@@ -86,8 +86,6 @@ def conversation_routes(store: ConversationStore, most: int, options: ServeOptio
         ending = "md" if format == "markdown" else "json"
         return Response(text, media_type=FORMATS[format],
                         headers={"Content-Disposition": f'attachment; filename="{name}.{ending}"'})  # fmt: skip
-
-    return router
 
 
 def _images(urls: list[str], options: ServeOptions) -> list[StoredImage]:
@@ -112,3 +110,8 @@ async def _found(store: ConversationStore, identity: str, *, messages: bool = Tr
 
 def _missing(identity: str) -> APIError:
     return APIError(404, f"There is no conversation {identity[:80]!r}.", code="conversation_not_found")
+
+
+def _no_message(field: str, number: int | None) -> APIError:
+    message = f"{field} is {number}, which is none of the conversation's messages."
+    return APIError(409, message, param=field, code="message_not_found")

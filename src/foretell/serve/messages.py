@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
 from collections.abc import Sequence
 from typing import Any
+
+from pydantic_core import from_json
 
 from foretell.core.errors import UserError
 from foretell.infer.grammar import MaskGrammar
@@ -20,7 +22,7 @@ FUNCTION_NAME = re.compile(r"[\w.-]{1,64}", re.ASCII)
 
 
 def template_messages(messages: Sequence[dict[str, Any]], images: bool = False) -> list[dict[str, Any]]:
-    """Messages for a chat template: ``developer`` is the system's, arguments of calls are objects.
+    """Messages for a chat template: ``developer`` is the system's, arguments of calls are what their JSON says.
 
     Args:
         messages: of the body.
@@ -86,14 +88,19 @@ def _call(where: str, call: Any) -> dict[str, Any]:
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise bad_request(f"{where}.function.name is missing; the called function's name is expected.",
                           f"{where}.function.name")  # fmt: skip
-    arguments = function.get("arguments", "{}")
+    kind, identity, arguments = call.get("type"), call.get("id"), function.get("arguments")
+    arguments = "{}" if arguments in (None, "") else arguments  # as clients write a call without any
+    if kind not in (None, "function"):
+        raise bad_request(f"{where}.type is {_short(kind)}; function is accepted.", f"{where}.type")
+    if not isinstance(identity, str | None):
+        raise bad_request(f"{where}.id is {_short(identity)}; a string is expected.", f"{where}.id")
+    if not isinstance(arguments, str | dict):
+        raise bad_request(f"{where}.function.arguments is {_short(arguments)}; JSON in a string is expected.",
+                          f"{where}.function.arguments")  # fmt: skip
     if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError) as error:
-            raise bad_request(f"{where}.function.arguments is not JSON.", f"{where}.function.arguments") from error
-    identity = call.get("id") if isinstance(call.get("id"), str) else ""
-    return {"id": identity, "type": "function", "function": {"name": function["name"], "arguments": arguments}}
+        with contextlib.suppress(ValueError):  # a model's own mistake, which stays what it wrote
+            arguments = from_json(arguments, allow_inf_nan=False)
+    return {"id": identity or "", "type": "function", "function": {"name": function["name"], "arguments": arguments}}
 
 
 def offered_tools(body: ChatBody, service: Service) -> list[dict[str, Any]]:
@@ -111,7 +118,10 @@ def offered_tools(body: ChatBody, service: Service) -> list[dict[str, Any]]:
         if not isinstance(name, str) or not FUNCTION_NAME.fullmatch(name):
             raise bad_request(f"{where}.function.name is {_short(name)}; up to 64 letters, digits, dots, dashes and "
                               "underscores are accepted.", f"{where}.function.name")  # fmt: skip
-        if not isinstance(function.get("parameters") or {}, dict):
+        if not isinstance(function.get("description"), str | None):
+            raise bad_request(f"{where}.function.description is {_short(function['description'])}; a string is "
+                              "expected.", f"{where}.function.description")  # fmt: skip
+        if not isinstance(function.get("parameters"), dict | None):
             raise bad_request(f"{where}.function.parameters is {_short(function['parameters'])}; a JSON schema is "
                               "expected.", f"{where}.function.parameters")  # fmt: skip
     if body.tool_choice == "none":
