@@ -18,7 +18,7 @@ class VisualSourceConfig(Settings):
     generator: GeneratorConfig | None = None
     """Drawn by Foretell, with answers that are known."""
     path: str | None = None
-    """A JSONL file, a webdataset tar, a folder, or easy-VQA's zip (docs/images.md)."""
+    """Rows of JSONL, a webdataset tar, a folder of images with texts, or easy-VQA's zip (docs/images.md)."""
     documents: int | None = Field(default=None, ge=1)
     """How many training documents to take; all where it is left out, and 10,000 of the generator."""
     heldout: int = Field(default=200, ge=1)
@@ -26,7 +26,7 @@ class VisualSourceConfig(Settings):
     heldout_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of a file's images to hold out."""
     on_bad: Literal["refuse", "skip"] = "refuse"
-    """What to do with an image that cannot be read."""
+    """What to do with a document that cannot be read, for its image most often: refuse it by name, or count it."""
     name: str | None = None
     """What the report calls the source."""
 
