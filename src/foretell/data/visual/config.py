@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from foretell.core.config import Settings
+from foretell.data.visual.augment import AugmentConfig
 from foretell.data.visual.generator.config import GeneratorConfig
 
 GENERATED = 10_000  # documents of a generator where no number is given
@@ -27,6 +28,8 @@ class VisualSourceConfig(Settings):
     """Share of a file's images to hold out."""
     on_bad: Literal["refuse", "skip"] = "refuse"
     """What to do with a document that cannot be read, for its image most often: refuse it by name, or count it."""
+    augment: AugmentConfig | None = None
+    """Small changes to a file's training images that leave the answers true; none where it is left out."""
     name: str | None = None
     """What the report calls the source."""
 
@@ -34,6 +37,8 @@ class VisualSourceConfig(Settings):
     def _one_origin(self) -> VisualSourceConfig:
         if (self.generator is None) == (self.path is None):
             raise ValueError("a visual source needs exactly one of generator and path")
+        if self.generator and self.augment:
+            raise ValueError("augment is for the images of a path; the generator varies what it draws by itself")
         return self
 
     @property

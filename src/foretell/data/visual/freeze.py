@@ -16,6 +16,7 @@ from typing import Any, get_args
 from foretell.core.errors import UserError
 from foretell.core.files import atomic_directory, content_hash, require_writable, write_json
 from foretell.core.progress import Meter, meter, say
+from foretell.data.visual.augment import varied
 from foretell.data.visual.config import GENERATED, VisualConfig, VisualSourceConfig
 from foretell.data.visual.documents import VisualDocument
 from foretell.data.visual.encode import EncodedDocument, VisualEncoder, encode_within
@@ -102,8 +103,10 @@ def _documents(
     say(f"  reading {split} images of {source.label}")
     documents = read_visual(Path(source.path), source.on_bad)
     chosen = (d for d in documents if held_out(d, seed, source.heldout_share) == (split == "heldout"))
-    for document in islice(chosen, source.documents if split == "train" else None):
-        yield len(document.asked), encode_within(encoder, document, room)
+    training = split == "train"
+    for document in islice(chosen, source.documents if training else None):
+        for version in varied(document, seed, source.augment) if source.augment and training else [document]:
+            yield len(version.asked), encode_within(encoder, version, room)
 
 
 def visual_texts(config: VisualConfig, seed: int) -> Iterator[str]:
