@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from foretell.core.config import build
 from foretell.core.errors import UserError
 from foretell.data.stream import IGNORED
+from foretell.data.visual.config import VisualConfig
 from foretell.data.visual.documents import Exchange, VisualDocument
 from foretell.data.visual.encode import VisualEncoder, encode_within
 from foretell.data.visual.rows import document_of
@@ -279,3 +282,15 @@ def test_what_is_asked_is_written_once_a_document(folder):
     kinds = [json.loads(line)["kind"] for line in (folder / "train.questions.jsonl").read_text().splitlines()]
     assert kinds == ["conversation", "text"]
     assert np.load(folder / "train.tables.npz")["images"].tolist() == [0, 2, 3]
+
+
+def test_the_examples_of_the_page_are_read():
+    page = (Path(__file__).parents[2] / "docs" / "images.md").read_text()
+    block, found = page.split("```json\n")[1].split("```")[0].strip(), []
+    while block:
+        row, end = json.JSONDecoder().raw_decode(block)
+        found.append(document_of(row, lambda name: picture("red.png"), "row", "row"))
+        block = block[end:].strip()
+    assert len(found) == 7 and all(len(document.images) == 1 for document in found)
+    settings = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["visual"]
+    assert build(VisualConfig, settings).sources[0].augment.variants == 4

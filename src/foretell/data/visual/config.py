@@ -62,7 +62,11 @@ class VisualConfig(Settings):
     @property
     def documents(self) -> int:
         """Training documents, of the sources that say how many."""
-        return sum(source.documents or (GENERATED if source.generator else 0) for source in self.sources)
+        return sum(
+            (source.documents or (GENERATED if source.generator else 0))
+            * (source.augment.variants if source.augment else 1)
+            for source in self.sources
+        )
 
     @model_validator(mode="after")
     def _labels_differ(self) -> VisualConfig:
