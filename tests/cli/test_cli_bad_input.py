@@ -55,7 +55,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: object, code: int 
         (["run", "--ladder.learning_rates", "[0.1, 0.01]"], "rising order"),
         (["run", "--target.flops", "1e9"], "Raise target.flops"),
         (["run", "--target.flops"], "needs a value"),
-        (["run", "nowhere.yaml"], "neither a file nor one of the built-in ones: laptop"),
+        (["run", "nowhere.yaml"], "neither a file nor one of the built-in ones: graft, laptop"),
         (["plan", "--tokenizer.vocab_size", "10"], "tokenizer.vocab_size is 10"),
         (["sing"], "invalid choice: 'sing'"),
         ([], "required: VERB"),

@@ -131,7 +131,8 @@ def test_memory_of_features_is_bounded() -> None:
     assert tried.encoder.kept_bytes == 0
 
 
-def test_who_is_cancelled_lets_go_of_its_features() -> None:
+@pytest.mark.parametrize("how", ["cancelled", "starts again"])
+def test_who_does_not_read_on_lets_go_of_features(how: str) -> None:
     tried = engine(image_memory=0, chunk=5, long_chunk=5)
     features: list[weakref.ref] = []
     compute = tried.encoder.features
@@ -147,10 +148,14 @@ def test_who_is_cancelled_lets_go_of_its_features() -> None:
         tried.step()
     gc.collect()
     assert features[0]() is not None
-    tried.cancel(number)
-    tried.step()
+    if how == "cancelled":
+        tried.cancel(number)
+        tried.step()
+        assert tried.idle and tried.pool.available == tried.pool.count
+    else:
+        tried.scheduler.running[0].start_again()
     gc.collect()
-    assert features[0]() is None and tried.idle and tried.pool.available == tried.pool.count
+    assert features[0]() is None
 
 
 def test_where_memory_ends_images_are_read_again() -> None:

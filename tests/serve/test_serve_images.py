@@ -4,6 +4,7 @@ import base64
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from live import Live, seeing_chat, seeing_model, serving, until
@@ -14,6 +15,7 @@ from foretell.infer.engine import Engine
 from foretell.infer.requests import Request
 from foretell.infer.sampling import Sampling
 from foretell.serve import images as intake
+from hostile_images import hostile_images, must_be_refused
 
 FIRST = url_of(encoded(seeing_model.picture(24, 16, 1)))
 SECOND = url_of(encoded(seeing_model.picture(60, 45, 2), "WEBP", lossless=True), "image/webp")
@@ -103,6 +105,23 @@ def test_hostile_images_get_a_sentence_and_the_service_goes_on(seer: Live, name:
     assert error["param"] == "messages[1].content[1].image_url" and error["message"].startswith(error["param"])
     assert error["message"].endswith(".") and len(error["message"]) < 400
     assert seer.ask(PATH, {"messages": [asking(FIRST)], "max_tokens": 1})[0] == 200
+
+
+def test_two_hundred_hostile_images(seer: Live) -> None:
+    answered = 0
+    for name, data in hostile_images():
+        status, answer, _ = seer.ask(PATH, {"messages": [asking(url_of(data))], "max_tokens": 1})
+        answered += status == 200
+        if status == 200:
+            assert not must_be_refused(name), name
+            continue
+        error = answer["error"]
+        assert (status, error["type"]) == (400, "invalid_request_error"), (name, answer)
+        assert error["code"] == "context_length_exceeded" or (
+            error["code"] == "invalid_image" and error["param"] == "messages[0].content[0].image_url"
+        ), (name, error)
+    assert answered < 100 and seer.service.worker.counts.failures == 0
+    assert complete(seer, QUESTION).choices
 
 
 @pytest.mark.parametrize("given", [None, 3, [], {}, {"url": None}, {"url": 3}, {"url": ""}, ""])
@@ -220,3 +239,19 @@ def test_a_name_that_is_looked_up_for_ever_ends(monkeypatch) -> None:
         status, answer, _ = live.ask(PATH, {"messages": [asking("http://slow.example/")]})
         assert status == 400 and "did not come within" in answer["error"]["message"]
         assert live.ask(PATH, {"messages": QUESTION, "max_tokens": 1})[0] == 200
+
+
+def test_concurrent_clients_get_what_they_would_alone(seer: Live) -> None:
+    if not seer.service.worker.engine.batch_invariant:
+        pytest.skip("no compiled kernels here; float32 layers of PyTorch depend on the batch")
+    pictures = [url_of(encoded(seeing_model.picture(20 + 4 * (number % 3), 24, number % 5))) for number in range(16)]
+    questions = [[asking(url, text=f"question {number % 4}")] for number, url in enumerate(pictures)]
+
+    def answer(live: Live, question: list[dict]) -> str:
+        return complete(live, question, seed=7, temperature=1).choices[0].message.content
+
+    with serving(seeing_chat()) as fresh:
+        alone = [answer(fresh, question) for question in questions]
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(lambda question: answer(seer, question), questions)) == alone
+    assert len(set(alone)) > 4

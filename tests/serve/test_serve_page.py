@@ -326,3 +326,20 @@ def test_a_key_is_asked_for(browser) -> None:
         page.wait_for_selector(".welcome")
         assert page.input_value("#model") == "small"
         page.close()
+
+
+def test_a_page_that_is_loaded_twice_at_once_keeps_its_conversation(page) -> None:
+    setting(page, max_tokens=4)
+    ask(page, "hello")
+    page.wait_for_selector(".entry.current")
+    address = page.evaluate("location.hash")
+    page.route("**/api/conversations/*", lambda route: None, times=1)  # that never comes
+    page.reload()
+    page.wait_for_selector(".entry")
+    assert page.evaluate("location.hash") == address != ""
+    page.reload()
+    page.wait_for_selector(".entry.current")
+    page.evaluate("location.hash = 'none'")
+    page.reload()
+    page.wait_for_selector(".failure")
+    until(lambda: page.evaluate("location.hash") == "")

@@ -238,3 +238,25 @@ def test_a_narrow_page_and_names_for_readers_of_the_screen(short) -> None:
     assert unnamed == [] and page.locator(".field img:not([alt])").count() == 0
     send(page, "many")
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_a_long_thread_scrolls_in_its_own_area(short) -> None:
+    page = short
+    page.set_viewport_size({"width": 390, "height": 500})
+    drop(page, *[(f"{number}.png", "image/png", RED) for number in range(5)])
+    wait_for_thumbnails(page, 5)
+    send(page, "one")
+    send(page, "two")
+    page.evaluate("document.querySelector('#scroller').scrollTop = 0")
+    assert page.evaluate("document.documentElement.scrollHeight") == 500
+    assert page.evaluate("document.querySelector('.main').scrollHeight") == 500
+
+
+def test_images_that_are_too_large_together_are_refused_one_by_one(seeing_page) -> None:
+    page = seeing_page
+    large = encoded(seeing_model.picture(980, 1000, 1))  # noise, which no format makes small
+    assert 2.5e6 < len(large) < 3 * 2**20
+    drop(page, *[(f"{number}.png", "image/png", large) for number in range(6)])
+    wait_for_thumbnails(page, 5)
+    until(lambda: page.is_visible("#attach-note"))
+    assert page.inner_text("#attach-note") == "5.png is too much: the images of a message are too large together."

@@ -25,8 +25,12 @@ def chat(arguments: argparse.Namespace) -> int:
     if model.chat is None:
         raise UserError(f"{model.name} has no chat template; foretell generate continues texts.")
     engine = Engine(model.decoder, model.tokenizer, EngineOptions(bits=arguments.bits))
-    talk = TerminalChat(engine, model.chat, model.end_of_turn_ids, sampling, arguments.max_tokens, _write)
+    talk = TerminalChat(
+        engine, model.chat, model.end_of_turn_ids, sampling, arguments.max_tokens, _write, model.images
+    )  # fmt: skip
     talk.system = arguments.system
+    for name in arguments.image:
+        talk.attach(name)
     if question is not None:
         talk.answer(question)
         _write("\n")

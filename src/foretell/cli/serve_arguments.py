@@ -15,7 +15,8 @@ CHAT_EPILOG = """\
   foretell chat                                 talk to the embedded SmolLM2-135M-Instruct
   foretell chat model.gguf -m "Why is the sky blue?"
   foretell chat -m "Summarise this:" < notes.txt
-  /system, /regenerate, /reset, /save FILE and /quit while talking; Ctrl-C stops an answer.
+  foretell chat runs/seeing/model --image photo.jpg -m "What is this?"
+  /system, /image FILE, /regenerate, /reset, /save FILE and /quit while talking; Ctrl-C stops an answer.
 """
 
 
@@ -61,6 +62,8 @@ def add_chat(verbs: Any, model_help: str) -> None:
     chat = verbs.add_parser("chat", help="talk to a model in the terminal", epilog=CHAT_EPILOG, formatter_class=raw)
     chat.add_argument("model", nargs="?", default="smollm2", help=f"{model_help} (default smollm2)")
     chat.add_argument("-m", "--message", help="one question; the answer is printed, and that is all")
+    chat.add_argument("--image", nargs="+", action="extend", default=[], metavar="FILE",
+                      help="images for the first message, of a model that reads them")  # fmt: skip
     chat.add_argument("--system", default="", help="the system message")
     chat.add_argument("--max-tokens", type=int, help="of an answer (default: what the context has left)")
     chat.add_argument("--temperature", type=float, default=0.7, help="0 is greedy (default 0.7)")

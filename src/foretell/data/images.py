@@ -41,6 +41,28 @@ def prepare(image: Image.Image, patch: int, longest: int) -> NDArray[np.uint8]:
     return np.array(image.resize(size, Image.Resampling.BICUBIC) if image.size != size else image, np.uint8)
 
 
+def prepare_square(image: Image.Image, patch: int, side: int, crop: bool) -> NDArray[np.uint8]:
+    """An RGB picture as a square of pixels ``[H, H, 3]``, the whole patches within ``side``, resized as transformers'
+    CLIP and SigLIP image processors do (bicubic).
+
+    Args:
+        image: RGB.
+        patch: pixels of a patch's side, 1 <= p <= side.
+        side: of the square; what fills no patch on its right and lower edges is left out.
+        crop: whether the picture's shorter side becomes ``side`` and the middle is read; else it is stretched.
+    """
+    if crop:
+        shorter, longer = sorted(image.size)
+        length = int(side * longer / shorter)
+        size = (side, length) if image.width <= image.height else (length, side)
+        left, top = ((edge - side) // 2 for edge in size)
+        image = image.resize(size, Image.Resampling.BICUBIC).crop((left, top, left + side, top + side))
+    elif image.size != (side, side):
+        image = image.resize((side, side), Image.Resampling.BICUBIC)
+    whole = side // patch * patch
+    return np.array(image, np.uint8)[:whole, :whole]
+
+
 def patch_bytes(pixels: NDArray[np.uint8], patch: int) -> NDArray[np.uint8]:
     """Prepared pixels ``[H, W, 3]`` as patches ``[P, 3 p p]``, row by row; in each the channels, their rows, columns
     (the order of a Conv2d's weight).
@@ -89,14 +111,20 @@ def patches_of(
 
 @dataclass(frozen=True)
 class ImageTokens:
-    """Ids of the tokens that an image takes in a text: one a patch, one after each row, and one after the last."""
+    """Ids of the tokens that an image takes in a text: one a patch, and where a model has these, one after each row of
+    patches and another one after the last.
+    """
 
     image: int
-    line_break: int
-    end: int
+    line_break: int | None = None
+    end: int | None = None
 
     def run(self, rows: int, columns: int) -> list[int]:
-        """What stands for an image of ``rows`` x ``columns`` patches: ``rows * (columns + 1)`` ids."""
+        """What stands for an image of ``rows`` x ``columns`` patches: ``rows * (columns + 1)`` ids, without the breaks
+        ``rows * columns``.
+        """
+        if self.line_break is None or self.end is None:
+            return [self.image] * rows * columns
         return ([self.image] * columns + [self.line_break]) * (rows - 1) + [self.image] * columns + [self.end]
 
     def expand(self, ids: Sequence[int], grids: Sequence[tuple[int, int]]) -> list[int]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from foretell.core.errors import UserError
+from foretell.core.hardware import available_cores
 from foretell.core.progress import say
 from foretell.data.tokenizer import Tokenizer
 from foretell.infer.blocks import BLOCK, BlockPool
@@ -29,6 +30,7 @@ from foretell.infer.text import TextStream
 from foretell.model.adapters import AdapterSet
 from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder
+from foretell.model.foreign_tower import ForeignTower
 from foretell.model.quantised import QuantisedLinear, dequantised
 
 CACHE_MEMORY = 2**30  # bytes
@@ -92,8 +94,7 @@ class Engine:
         else:
             self.head = _plain(decoder)
             self.adapters = AdapterSet(decoder)
-        tower, like = decoder.vision, decoder.embedding.weight
-        self.encoder = None if tower is None else ImageEncoder(tower, like, options.image_memory)
+        self.encoder = _encoder(decoder, options, self.kernels is not None)
         self._drawn = _drawn(self.config)
         self._numbers = itertools.count()
         self.pool = BlockPool(self.config, options.memory, self.kernels.lanes if self.kernels else 1)
@@ -275,6 +276,15 @@ class Engine:
                 yield from (update for whose, update in self.step() if whose == number)
         finally:
             self.cancel(number)
+
+
+def _encoder(decoder: Decoder, options: EngineOptions, packed: bool) -> ImageEncoder | None:
+    """The vision half, where there is one; one that transformers runs has all threads, for it calls no kernels."""
+    tower = decoder.vision
+    if tower is None:
+        return None
+    threads = options.threads or available_cores() if packed and isinstance(tower, ForeignTower) else None
+    return ImageEncoder(tower, decoder.embedding.weight, options.image_memory, threads)
 
 
 def _drawn(config: ModelConfig) -> Tensor | None:

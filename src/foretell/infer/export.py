@@ -47,5 +47,6 @@ def export_model(model: LoadedModel, out: Path, file_type: str | None = None) ->
         "bos_token_id": None if begin is None else tokenizer.special_token_id(begin),
         "eos_token_id": ends[0] if len(ends) == 1 else ends,
     }
-    save_hf(model.decoder, out, special, model.image_names)
+    names = model.image_names
+    save_hf(model.decoder, out, special, (names[0], names[1], names[2]) if names and len(names) == 3 else None)
     tokenizer.save(out)

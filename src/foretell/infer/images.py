@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
 from foretell.core.errors import UserError
+from foretell.core.pixels import PIXEL_DEVIATION, PIXEL_MEAN
 from foretell.core.wording import plural
-from foretell.data.images import ImageTokens, normalised, patch_bytes, places_of, prepare
+from foretell.data.images import ImageTokens, patches_of, prepare, prepare_square
 from foretell.model.config import ModelConfig
 from foretell.model.vision import VisionTower
 from foretell.model.vision_config import CHANNELS, VisionConfig
@@ -47,6 +50,8 @@ class PreparedImage:
     @classmethod
     def of(cls, image: Image.Image, vision: VisionConfig) -> Self:
         """An RGB image, made to fit and resized to whole patches."""
+        if vision.foreign is not None:
+            return cls(prepare_square(image, vision.patch, vision.longest, vision.foreign.crop))
         return cls(prepare(image, vision.patch, vision.longest))
 
     def grid(self, patch: int) -> tuple[int, int]:
@@ -91,14 +96,17 @@ def check_images(ids: Sequence[int], images: Sequence[PreparedImage], config: Mo
         if images:
             raise UserError(f"The prompt has {plural(len(images), 'image')}; this model reads text alone.")
         return
+    square = vision.longest // vision.patch * vision.patch  # of an encoder that reads one size
     most = -(-vision.longest // vision.patch) * vision.patch
+    accepted = {square} if vision.foreign is not None else set(range(vision.patch, most + 1, vision.patch))
+    sizes = f"{square}" if vision.foreign is not None else f"multiples of {vision.patch} and at most {most}"
     for number, image in enumerate(images):
         shape, kind = image.pixels.shape, image.pixels.dtype
         sides = shape[:2] if len(shape) == 3 and shape[2] == CHANNELS and kind == np.uint8 else (0,)
-        if not all(0 < side <= most and side % vision.patch == 0 for side in sides):
+        if not accepted.issuperset(sides):
             raise UserError(
                 f"images[{number}] is {kind} {list(shape)}; uint8 [height, width, {CHANNELS}] is accepted, both sides "
-                f"multiples of {vision.patch} and at most {most}."
+                f"{sizes}."
             )
     tokens = sum(token == vision.image_token for token in ids)
     patches = sum(rows * columns for rows, columns in (image.grid(vision.patch) for image in images))
@@ -119,13 +127,16 @@ class ImageEncoder:
         tower: whose layers may be packed ones.
         like: of the type and at the place of what the tower computes with.
         memory: in bytes.
+        threads: of PyTorch, where it does the work and has fewer otherwise.
 
     Attributes:
         encoded, found: images that were computed, and that were there already.
     """
 
-    def __init__(self, tower: VisionTower, like: Tensor, memory: int = IMAGE_MEMORY) -> None:
-        self._tower, self._like, self._memory = tower, like, memory
+    def __init__(
+        self, tower: VisionTower, like: Tensor, memory: int = IMAGE_MEMORY, threads: int | None = None
+    ) -> None:
+        self._tower, self._like, self._memory, self._threads = tower, like, memory, threads
         self.encoded = self.found = 0
         self.clear()
 
@@ -150,10 +161,23 @@ class ImageEncoder:
         return features
 
     def _encode(self, image: PreparedImage) -> Tensor:
-        patch = self._tower.config.patch
-        patches = torch.from_numpy(normalised(patch_bytes(image.pixels, patch)))
-        places = torch.from_numpy(np.pad(places_of(*image.grid(patch)), ((0, 0), (1, 0))))  # all of image 0
-        return self._tower.features(patches.unsqueeze(0).to(self._like), places.unsqueeze(0).to(self._like.device))
+        vision = self._tower.config
+        pixels = (vision.foreign.mean, vision.foreign.deviation) if vision.foreign else (PIXEL_MEAN, PIXEL_DEVIATION)
+        patches, spots = map(torch.from_numpy, patches_of(image.pixels, vision.patch, *pixels))
+        places = F.pad(spots, (1, 0))  # all of image 0
+        with _torch_threads(self._threads):
+            return self._tower.features(patches.unsqueeze(0).to(self._like), places.unsqueeze(0).to(self._like.device))
+
+
+@contextmanager
+def _torch_threads(count: int | None) -> Iterator[None]:
+    """Let PyTorch use so many threads for a while; as many as it does where ``None``."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class PlacedImages:

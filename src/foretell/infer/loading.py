@@ -36,6 +36,8 @@ OWN_TOKENS = (IMAGE_TOKEN, IMAGE_BREAK, IMAGE_END)
 # Keys of transformers' Pixtral processor, and what they are where a file leaves them out.
 PROCESSOR_TOKENS = {"image_token": "[IMG]", "image_break_token": "[IMG_BREAK]", "image_end_token": "[IMG_END]"}
 
+LLAVA_TOKENS = {"image_token": "<image>"}  # of its processor
+
 
 @dataclass(frozen=True)
 class LoadedModel:
@@ -47,8 +49,8 @@ class LoadedModel:
         end_of_turn_ids: tokens after which the model has nothing more to say, ascending.
         start_ids: what precedes a plain text that is to be continued; chat templates write their own.
         context: positions it reads at most.
-        image_names: the tokens that an image is written with, of a model that reads images: in a patch's place, at the
-            end of a row of patches, at the end of the image.
+        image_names: the tokens that an image is written with, of a model that reads images: in a patch's place, and
+            where it has these, at the end of a row of patches and at the end of the image.
     """
 
     name: str
@@ -58,7 +60,7 @@ class LoadedModel:
     end_of_turn_ids: tuple[int, ...]
     start_ids: tuple[int, ...]
     context: int
-    image_names: tuple[str, str, str] | None = None
+    image_names: tuple[str, ...] | None = None
 
     @property
     def images(self) -> ImageReader | None:
@@ -161,26 +163,29 @@ def _from_folder(folder: Path, context: int | None, name: str | None = None) -> 
     return _loaded(name, decoder, tokenizer, (number for number in stated if number is not None), images)
 
 
-def _image_names(folder: Path, tokenizer: Tokenizer, vision: VisionConfig) -> tuple[str, str, str]:
-    """The tokens of an image as ``processor_config.json`` states them, or those of tokenizers trained here.
+def _image_names(folder: Path, tokenizer: Tokenizer, vision: VisionConfig) -> tuple[str, ...]:
+    """The tokens of an image as ``processor_config.json`` states them, or those of tokenizers trained here; one token
+    alone where the encoder is of another kind than Pixtral's.
 
     Raises:
         UserError: where they are none of the tokenizer's, or the first is not the model's, or a patch is another one.
     """
     path = folder / "processor_config.json"
-    stated = read_json(path) if path.exists() else dict(zip(PROCESSOR_TOKENS, OWN_TOKENS, strict=True))
+    usual = PROCESSOR_TOKENS if vision.foreign is None else LLAVA_TOKENS
+    stated = read_json(path) if path.exists() else {} if vision.foreign else dict(zip(usual, OWN_TOKENS, strict=True))
     if not isinstance(stated, dict):
         raise UserError(f"{path} holds a {type(stated).__name__}; an object is expected.")
     for key, ours in (("patch_size", vision.patch), ("spatial_merge_size", 1)):
-        if stated.get(key, ours) != ours:
+        if stated.get(key) not in (None, ours):
             raise UserError(f"{path}: {key} is {stated[key]!r}; {ours} is read.")
-    image, line_break, end = (str(stated.get(key, usual)) for key, usual in PROCESSOR_TOKENS.items())
-    found = [tokenizer.special_token_id(token) for token in (image, line_break, end)]
+    names = tuple(str(stated.get(key, name)) for key, name in usual.items())
+    found = [tokenizer.special_token_id(name) for name in names]
     if found[0] != vision.image_token:
         raise UserError(
-            f"{folder}: the token {image!r} has the id {found[0]}, and the model's image token is {vision.image_token}."
+            f"{folder}: the token {names[0]!r} has the id {found[0]}, and the model's image token is "
+            f"{vision.image_token}."
         )
-    return image, line_break, end
+    return names
 
 
 def _folder_tokenizer(folder: Path) -> Tokenizer:
@@ -217,7 +222,7 @@ def _hub_folder(name: str) -> Path:
 
 def _loaded(
     name: str, decoder: Decoder, tokenizer: Tokenizer, stated: Iterable[int],
-    image_names: tuple[str, str, str] | None = None,
+    image_names: tuple[str, ...] | None = None,
 ) -> LoadedModel:  # fmt: skip
     known = [text for text in END_OF_TURN if text in tokenizer.special_tokens]
     ends = {tokenizer.end_of_text_id, *stated, *map(tokenizer.special_token_id, known)}

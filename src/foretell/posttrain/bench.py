@@ -3,7 +3,7 @@
 A batch is 4 rows of 256 positions. Ours are steps of the loop itself; PEFT takes the same rows and labels through
 transformers, its optimizer and clipping the same. Each peer has all cores in its turn (:mod:`foretell.core.peers`);
 all start from the same float32 weights. After the timed steps ours train on to the end of their schedules, and the
-held-out losses are compared; each has the learning rate that was best for it (docs/benchmarks.md).
+held-out losses are compared; each has a learning rate of its own.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from foretell.train.loop import Trainer
 ROWS, ROOM = 4, 256
 LORA, FULL, PEFT = "foretell-lora", "foretell-full", "peft-lora"
 WARMUP_STEPS = 3
-# What did best of the rates tried for each on SmolLM2 (docs/benchmarks.md); the adapter is on every linear layer, as
-# where it is on some only it does not learn as much (Schulman et al. 2025, *LoRA Without Regret*).
+# Rates that each learns well at on SmolLM2, no more than a few were tried (docs/log.md); the adapter is on every linear
+# layer, for on some only it does not learn as much (Schulman et al. 2025, *LoRA Without Regret*).
 RATES = {False: 2e-3, True: 1e-4}
 Load = Callable[[SFTOptions], LoadedModel]
 Answers = Callable[[str], Any]  # "step" with its seconds, "finish" with the peer's own figures

@@ -19,6 +19,8 @@ import { branch, latestBelow, siblings } from "./tree.js";
 const EXAMPLES = ["Explain why the sky is blue, in three sentences.", "Write a haiku about the sea.",
   "Give me a recipe for pancakes.", "What is a good name for a black cat?"];
 
+let wanted = location.hash.slice(1); // the conversation of the address, until it is open
+
 const conversation = new Conversation({
   busy: drawBusy, changed: draw, live: drawLive,
   failed: (error, question) => drawFailure(error, () => actions.answer(question)),
@@ -115,7 +117,7 @@ function drawTitle() {
   byId("title").textContent = title || "New conversation";
   document.title = id ? `${title} · Foretell` : "Foretell";
   byId("export").hidden = !id;
-  history.replaceState(null, "", id ? `#${id}` : location.pathname);
+  history.replaceState(null, "", id || wanted ? `#${id || wanted}` : location.pathname);
 }
 
 function draw() {
@@ -224,7 +226,6 @@ function prepare() {
 }
 
 async function start() {
-  const wanted = location.hash.slice(1);
   applyTheme();
   prepare();
   const found = await guarded(api.models);
@@ -234,8 +235,11 @@ async function start() {
   draw();
   drawSettings();
   await list();
-  if (wanted) await listActions.open(wanted);
-  else if (document.activeElement === document.body) offerComposer(); // not from under somebody's fingers
+  if (wanted) {
+    await listActions.open(wanted);
+    wanted = "";
+    drawTitle();
+  } else if (document.activeElement === document.body) offerComposer(); // not from under somebody's fingers
 }
 
 start();

@@ -5,6 +5,7 @@ import { pictureOf } from "./pictures.js";
 
 const list = byId("attachments");
 const picker = byId("attach-files");
+const MOST_TOGETHER = 20 * 2 ** 20; // characters of their addresses, well below what a request may have
 let offered = false;
 let attached = []; // {name, url}
 let pending = 0;
@@ -62,6 +63,9 @@ async function attach(files) {
     try {
       const url = await pictureOf(file);
       if (!offered) break;
+      if (attached.reduce((sum, one) => sum + one.url.length, url.length) > MOST_TOGETHER) {
+        throw new Error(`${file.name || "The image"} is too much: the images of a message are too large together.`);
+      }
       attached.push({ name: file.name || "Image", url });
       byId("status").textContent = `${file.name || "The image"} is added to the message.`;
     } catch (error) {

@@ -129,6 +129,7 @@ export function editor(message, { save, cancel }) {
     text.style.height = `${Math.min(400, text.scrollHeight + 2)}px`;
     text.focus();
     text.setSelectionRange(text.value.length, text.value.length);
+    form.scrollIntoView({ block: "nearest" });
   });
   return form;
 }
