@@ -1,15 +1,17 @@
 """Images in chats: transformers' renderings of lists of parts, one token an image, spans after runs are in."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from foretell.core.errors import UserError
 from foretell.data.chat import ChatTemplate
 from foretell.data.config import IMAGE_BREAK, IMAGE_END, IMAGE_TOKEN
-from foretell.data.images import ImageTokens
+from foretell.data.images import ImageTokens, prepared_size
 from foretell.data.messages import template_for_parts
 from foretell.data.tokenizer import CHAT_TEMPLATE, Tokenizer
 
@@ -151,3 +153,29 @@ def test_a_saved_template_reads_parts(tmp_path):
     again = Tokenizer.from_file(tmp_path / "tokenizer.json")
     assert again.chat_template == READ_PARTS["smollm2 made to"] and again.digest == TOKENIZER.digest
     assert again.start_ids == TOKENIZER.start_ids and again.named_tokens == TOKENIZER.named_tokens
+
+
+def test_ids_are_those_of_pixtrals_processor(tmp_path, monkeypatch):
+    """With the template, the tokenizer and the names of the tokens as a model directory has them."""
+    transformers = pytest.importorskip("transformers")
+    pil = pytest.importorskip("transformers.models.pixtral.image_processing_pil_pixtral")
+    # The processor's module wants torchvision for a function that the other image processor has as well.
+    monkeypatch.setitem(sys.modules, "transformers.models.pixtral.image_processing_pixtral", pil)
+    from transformers.models.pixtral.processing_pixtral import PixtralProcessor
+
+    monkeypatch.setattr(PixtralProcessor, "check_argument_for_proper_class", lambda self, *names: None)
+    TOKENIZER.save(tmp_path)
+    theirs = PixtralProcessor(
+        image_processor=pil.PixtralImageProcessorPil(size={"longest_edge": 64}, patch_size={"height": 8, "width": 8}),
+        tokenizer=transformers.AutoTokenizer.from_pretrained(tmp_path), patch_size=8, chat_template=CHAT_TEMPLATE,
+        image_token=IMAGE_TOKEN, image_break_token=IMAGE_BREAK, image_end_token=IMAGE_END,
+    )  # fmt: skip
+    images = [Image.new("RGB", size) for size in ((50, 20), (30, 100), (9, 9))]
+    left = iter(images)
+    talk = [{**m, "content": [p | {"image": next(left)} if p == IMAGE else p for p in m["content"]]} for m in TALK]
+    found = theirs.apply_chat_template(
+        talk, tokenize=True, return_dict=True, add_generation_prompt=True, return_tensors="np"
+    )
+    grids = [prepared_size(*image.size, 8, 64) for image in images]
+    ids = ChatTemplate(CHAT_TEMPLATE, TOKENIZER, IMAGE_TOKEN).encode(talk, add_generation_prompt=True)
+    assert found["input_ids"][0].tolist() == TOKENS.expand(ids, grids)

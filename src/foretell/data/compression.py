@@ -23,6 +23,7 @@ def _open_zstd(path: Path) -> BinaryIO:
 
 _OPENERS: dict[str, Callable[[Path], Any]] = {
     ".gz": gzip.open,
+    ".tgz": gzip.open,
     ".xz": lzma.open,
     ".bz2": bz2.open,
     ".zst": _open_zstd,

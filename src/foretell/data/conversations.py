@@ -21,11 +21,10 @@ from foretell.core.files import sha256_bytes
 from foretell.core.packing import BRANCHES
 from foretell.core.progress import track
 from foretell.data.chat import ChatTemplate
-from foretell.data.messages import checked_messages
+from foretell.data.messages import checked_turns
 from foretell.data.packing import PADDING
 from foretell.data.stream import IGNORED, Batch
 
-ROLES = ("system", "user", "assistant")
 NAMED_FAULTS = 5
 _SPLIT = 2**31  # sets the draw of a split apart from those of epochs
 
@@ -73,24 +72,13 @@ def _messages(text: str) -> list[dict[str, str]]:
         row = json.loads(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at character {error.pos})") from None
-    messages = row.get("messages") if isinstance(row, dict) else None
-    if not isinstance(messages, list) or not messages:
-        raise ValueError("messages is missing or empty; a list of {role, content} is expected")
-    if row.get("tools"):
+    if isinstance(row, dict) and row.get("tools"):
         raise ValueError("tools are not part of fine-tuning here; conversations without them are expected")
     try:
-        plain = checked_messages(messages)
+        turns = checked_turns(row.get("messages") if isinstance(row, dict) else None)
     except UserError as error:
         raise ValueError(str(error).rstrip(".")) from None
-    for number, message in enumerate(plain):
-        role, content = message["role"], message.get("content")
-        if role not in ROLES:
-            raise ValueError(f"messages[{number}].role is {role!r}; {', '.join(ROLES)} are accepted")
-        if not content or not content.strip():
-            raise ValueError(f"messages[{number}] is empty")
-    if not any(message["role"] == "assistant" for message in plain):
-        raise ValueError("no message is the assistant's, so there is nothing to learn")
-    return [{"role": message["role"], "content": message["content"]} for message in plain]
+    return [{"role": message["role"], "content": message["content"]} for message in turns]
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,9 @@ def normalised(
     by_channel = patches.reshape(len(patches), len(table), patches.shape[1] // len(table))
     found = np.empty(by_channel.shape, np.float32)
     for channel, values in enumerate(table):
-        found[:, channel] = values[by_channel[:, channel]]
+        found[:, channel] = values.take(
+            by_channel[:, channel], mode="wrap"
+        )  # a byte is below 256: no check, thrice as fast
     return found.reshape(patches.shape)
 
 

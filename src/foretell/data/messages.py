@@ -8,6 +8,7 @@ from typing import Any
 from foretell.core.errors import UserError
 
 Message = Mapping[str, Any]
+ROLES = ("system", "user", "assistant")
 IMAGE_PARTS = ("image", "image_url")
 IMAGE_PART = {"type": "image"}
 
@@ -41,6 +42,26 @@ def checked_messages(messages: Sequence[Message], images: bool = False) -> list[
         # Answers that only call tools have no content, or a null one; templates test for both.
         found.append({**message, "content": content} if "content" in message else dict(message))
     return found
+
+
+def checked_turns(messages: Any, images: bool = False) -> list[dict[str, Any]]:
+    """Checked messages that can be learned from: roles of a conversation without tools, nothing empty, an answer.
+
+    Raises:
+        UserError: naming the message and what is wrong with it.
+    """
+    if not isinstance(messages, list) or not messages:
+        raise UserError("messages is missing or empty; a list of {role, content} is expected.")
+    turns = checked_messages(messages, images)
+    for number, message in enumerate(turns):
+        role, content = message["role"], message.get("content")
+        if role not in ROLES:
+            raise UserError(f"messages[{number}].role is {role!r}; {', '.join(ROLES)} are accepted.")
+        if not content or (isinstance(content, str) and not content.strip()):
+            raise UserError(f"messages[{number}] is empty.")
+    if not any(message["role"] == "assistant" for message in turns):
+        raise UserError("no message is the assistant's, so there is nothing to learn.")
+    return turns
 
 
 def _part(part: Any, where: str, images: bool) -> dict[str, str]:

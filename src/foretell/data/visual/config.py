@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from foretell.core.config import Settings
+from foretell.data.visual.augment import AugmentConfig
 from foretell.data.visual.generator.config import GeneratorConfig
 
 GENERATED = 10_000  # documents of a generator where no number is given
@@ -18,7 +19,7 @@ class VisualSourceConfig(Settings):
     generator: GeneratorConfig | None = None
     """Drawn by Foretell, with answers that are known."""
     path: str | None = None
-    """A JSONL file, a webdataset tar, a folder, or easy-VQA's zip (docs/images.md)."""
+    """Rows of JSONL, a webdataset tar, a folder of images with texts, or easy-VQA's zip (docs/images.md)."""
     documents: int | None = Field(default=None, ge=1)
     """How many training documents to take; all where it is left out, and 10,000 of the generator."""
     heldout: int = Field(default=200, ge=1)
@@ -26,7 +27,9 @@ class VisualSourceConfig(Settings):
     heldout_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of a file's images to hold out."""
     on_bad: Literal["refuse", "skip"] = "refuse"
-    """What to do with an image that cannot be read."""
+    """What to do with a document that cannot be read, for its image most often: refuse it by name, or count it."""
+    augment: AugmentConfig | None = None
+    """Small changes to a file's training images that leave the answers true; none where it is left out."""
     name: str | None = None
     """What the report calls the source."""
 
@@ -34,6 +37,8 @@ class VisualSourceConfig(Settings):
     def _one_origin(self) -> VisualSourceConfig:
         if (self.generator is None) == (self.path is None):
             raise ValueError("a visual source needs exactly one of generator and path")
+        if self.generator and self.augment:
+            raise ValueError("augment is for the images of a path; the generator varies what it draws by itself")
         return self
 
     @property
@@ -57,7 +62,11 @@ class VisualConfig(Settings):
     @property
     def documents(self) -> int:
         """Training documents, of the sources that say how many."""
-        return sum(source.documents or (GENERATED if source.generator else 0) for source in self.sources)
+        return sum(
+            (source.documents or (GENERATED if source.generator else 0))
+            * (source.augment.variants if source.augment else 1)
+            for source in self.sources
+        )
 
     @model_validator(mode="after")
     def _labels_differ(self) -> VisualConfig:

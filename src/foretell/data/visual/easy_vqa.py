@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-import io
+import functools
 import json
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
-from PIL import Image, UnidentifiedImageError
-
 from foretell.core.errors import UserError
+from foretell.data.image_decoding import decode
 from foretell.data.visual.documents import Exchange, VisualDocument
+from foretell.data.visual.rows import LIMITS
+from foretell.data.visual.samples import Item, file_in
 
 QUESTIONS = "questions.json"
 SHAPES = ("circle", "rectangle", "triangle")
@@ -30,35 +32,49 @@ def is_easy_vqa(path: Path) -> bool:
         return any(PurePosixPath(name).name == QUESTIONS for name in archive.namelist())
 
 
-def read_easy_vqa(path: Path) -> Iterator[VisualDocument]:
+def easy_vqa_items(path: Path) -> Iterator[Item]:
     """One document an image, with all its questions; images in the order of their numbers.
 
     Raises:
-        UserError: naming the file and member that is missing or broken.
+        UserError: where the questions are missing or broken; of an item, naming the member that is.
     """
     if path.is_dir():
-        yield from _documents(path, lambda name: (path / name).read_bytes())
+        yield from _items(path, functools.partial(file_in, path), (path / QUESTIONS).read_bytes())
         return
     with zipfile.ZipFile(path) as archive:
         found = next(name for name in archive.namelist() if PurePosixPath(name).name == QUESTIONS)
         folder = PurePosixPath(found).parent
-        yield from _documents(path, lambda name: archive.read(str(folder / name)))
+        yield from _items(path, lambda name: _member(archive, str(folder / name)), archive.read(found))
 
 
-def _documents(path: Path, read: Callable[[str], bytes]) -> Iterator[VisualDocument]:
+def _member(archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        with archive.open(name) as file:
+            return file.read(LIMITS.bytes + 1)
+    except KeyError as error:
+        raise UserError("it is missing.") from error
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+        raise UserError(f"it cannot be read ({error}).") from error
+
+
+def _items(path: Path, read: Callable[[str], bytes], questions: bytes) -> Iterator[Item]:
     asked: dict[int, list[Exchange]] = {}
     try:
-        for question, answer, image in json.loads(read(QUESTIONS)):
+        for question, answer, image in json.loads(questions):
             asked.setdefault(int(image), []).append(Exchange(str(question), str(answer), kind_of(str(answer))))
-    except (OSError, KeyError, ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: {QUESTIONS} is no list of [question, answer, image] ({error}).") from error
     for number in sorted(asked):
-        name = f"images/{number}.png"
-        try:
-            image = Image.open(io.BytesIO(read(name)), formats=["PNG"]).convert("RGB")
-        except (OSError, KeyError, UnidentifiedImageError) as error:
-            raise UserError(f"{path}: {name} is missing or no PNG ({error}).") from error
-        yield VisualDocument((image,), tuple(asked[number]), f"easy-vqa/{number}", f"easy-vqa/{number}")
+        yield functools.partial(_document, path, read, number, tuple(asked[number]))
+
+
+def _document(path: Path, read: Callable[[str], bytes], number: int, asked: tuple[Exchange, ...]) -> VisualDocument:
+    name = f"images/{number}.png"
+    try:
+        data = read(name)
+    except UserError as error:
+        raise UserError(f"{path}: {name}: {error}") from error
+    return VisualDocument((decode(data, LIMITS, f"{path}: {name}"),), asked, f"easy-vqa/{number}", f"easy-vqa/{number}")
 
 
 def kind_of(answer: str) -> str:

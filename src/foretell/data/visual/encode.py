@@ -19,7 +19,7 @@ from foretell.data.config import IMAGE_BREAK, IMAGE_END, IMAGE_TOKEN
 from foretell.data.images import ImageTokens, patch_bytes, prepare
 from foretell.data.stream import IGNORED
 from foretell.data.tokenizer import Tokenizer
-from foretell.data.visual.documents import VisualDocument
+from foretell.data.visual.documents import Part, VisualDocument
 
 
 @dataclass(frozen=True)
@@ -73,19 +73,32 @@ class VisualEncoder:
         """
         pictures = [prepare(image, self.patch, self.longest) for image in document.images]
         grids = tuple((pixels.shape[0] // self.patch, pixels.shape[1] // self.patch) for pixels in pictures)
-        conversations = document.conversations()
-        chats = [self.chat.encode_for_training(messages).expand(self.tokens, grids) for messages in conversations]
+        written = [self.chat.encode_for_training(messages) for messages in document.conversations()]
+        chats = [chat.expand(self.tokens, grids) for chat in written or [self._text(document.parts)]]
         patches = [patch_bytes(pixels, self.patch) for pixels in pictures]
         width = 3 * self.patch * self.patch
         pixels = np.concatenate([np.zeros((0, width), np.uint8), *patches])
         inputs, labels, branches, positions = _joined(chats)
         return EncodedDocument(inputs, labels, branches, positions, pixels, grids)
 
+    def _text(self, parts: Sequence[Part]) -> EncodedChat:
+        """A text of nobody's between ends of texts, all of its words learned, with one token an image."""
+        end, encode = self.chat.tokenizer.end_of_text_id, self.chat.tokenizer.encode
+        ids, learned = [end], [False]
+        for part in parts:
+            image = part["type"] == "image"
+            piece = [self.tokens.image] if image else encode(part["text"])
+            ids += piece
+            learned += [not image] * len(piece)
+        return EncodedChat([*ids, end], [*learned, True])
+
 
 def encode_within(
     encoder: VisualEncoder, document: VisualDocument, room: int
 ) -> list[tuple[VisualDocument, EncodedDocument]]:
-    """The document in pieces of at most ``room`` positions, all with its images; a question too long is left out."""
+    """The document in pieces of at most ``room`` positions, all with its images; a question that is too long is left
+    out, and so is a conversation or text.
+    """
     encoded = encoder.encode(document)
     if len(encoded.inputs) <= room:
         return [(document, encoded)]

@@ -16,6 +16,7 @@ from typing import Any, get_args
 from foretell.core.errors import UserError
 from foretell.core.files import atomic_directory, content_hash, require_writable, write_json
 from foretell.core.progress import Meter, meter, say
+from foretell.data.visual.augment import varied
 from foretell.data.visual.config import GENERATED, VisualConfig, VisualSourceConfig
 from foretell.data.visual.documents import VisualDocument
 from foretell.data.visual.encode import EncodedDocument, VisualEncoder, encode_within
@@ -66,7 +67,7 @@ def freeze_visual(
                         for document, encoded in pieces:
                             writer.write(document, encoded)
                         counted[split] += 1 if pieces else 0
-                        counted["too_long"] += whole - sum(len(document.exchanges) for document, _ in pieces)
+                        counted["too_long"] += whole - sum(len(document.asked) for document, _ in pieces)
                     if not counted[split]:
                         raise UserError(_nothing(source, split, counted, config.room))
                 splits[split] = writer.finish(config.room)
@@ -102,8 +103,10 @@ def _documents(
     say(f"  reading {split} images of {source.label}")
     documents = read_visual(Path(source.path), source.on_bad)
     chosen = (d for d in documents if held_out(d, seed, source.heldout_share) == (split == "heldout"))
-    for document in islice(chosen, source.documents if split == "train" else None):
-        yield len(document.exchanges), encode_within(encoder, document, room)
+    training = split == "train"
+    for document in islice(chosen, source.documents if training else None):
+        for version in varied(document, seed, source.augment) if source.augment and training else [document]:
+            yield len(version.asked), encode_within(encoder, version, room)
 
 
 def visual_texts(config: VisualConfig, seed: int) -> Iterator[str]:
@@ -118,7 +121,7 @@ def visual_texts(config: VisualConfig, seed: int) -> Iterator[str]:
         for document in documents:
             if source.path and held_out(document, seed, source.heldout_share):
                 continue
-            yield "\n".join(f"{exchange.question}\n{exchange.answer}" for exchange in document.exchanges)
+            yield "\n".join(f"{exchange.question}\n{exchange.answer}" for exchange in document.asked)
             found += 1
             if found == min(READ_FOR_TOKENIZER, source.documents or READ_FOR_TOKENIZER):
                 break
@@ -158,5 +161,5 @@ def _draw(numbers: range) -> list[Encoded]:
         document = generate(config, number, split)
         pieces = encode_within(encoder, document, room)
         # the pixels are in the encoded form already
-        found.append((len(document.exchanges), [(replace(piece, images=()), encoded) for piece, encoded in pieces]))
+        found.append((len(document.asked), [(replace(piece, images=()), encoded) for piece, encoded in pieces]))
     return found

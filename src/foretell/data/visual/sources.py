@@ -1,78 +1,77 @@
-"""Visual documents from files: rows of images and what is asked about them, and easy-VQA's own layout."""
+"""Visual documents from files, whatever their kind (docs/images.md)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image, UnidentifiedImageError
-
 from foretell.core.errors import UserError
 from foretell.core.progress import say
+from foretell.data.compression import inner_suffix, open_bytes
 from foretell.data.rows import read_jsonl
-from foretell.data.visual.documents import Exchange, VisualDocument
-from foretell.data.visual.easy_vqa import is_easy_vqa, read_easy_vqa
+from foretell.data.visual.documents import VisualDocument
+from foretell.data.visual.easy_vqa import easy_vqa_items, is_easy_vqa
+from foretell.data.visual.samples import TAR_SUFFIXES, Item, folder_items, row_items, tar_items
 
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")
 OnBad = Literal["refuse", "skip"]
+DOCUMENTS = "documents.jsonl"
+NAMED = 5  # of those that are left out
 
 
 def read_visual(path: Path, on_bad: OnBad = "refuse") -> Iterator[VisualDocument]:
-    """The documents of a file or folder.
+    """The documents of a file or folder, in its order.
 
     Args:
-        path: easy-VQA's zip or folder, or a JSONL file of rows ``{"images": [file, ...], "exchanges": [{"question",
-            "answer", "kind", "choices"}]}``, with images relative to it.
-        on_bad: what to do with a row whose image cannot be read: refuse it by name, or leave it out and say so.
+        path: rows of ``.jsonl`` or a ``.json`` list, a webdataset tar, a folder of images with texts, what the
+            generator wrote, or easy-VQA's zip or folder; rows and tars may be compressed.
+        on_bad: what to do with a document that cannot be read, for its image most often: refuse it by name, or leave it
+            out and count it.
 
     Raises:
-        UserError: where there is nothing that is read, or a row or image is broken.
+        UserError: where there is nothing that is read, the file itself is damaged, or a document is and is refused.
     """
-    path = path.expanduser()
-    if not path.exists():
-        raise UserError(f"The visual source {path} does not exist.")
-    if is_easy_vqa(path):
-        yield from read_easy_vqa(path)
-        return
-    if not path.name.endswith((".jsonl", ".jsonl.gz", ".jsonl.xz", ".jsonl.bz2", ".jsonl.zst")):
-        raise UserError(f"The visual source {path} is of no known kind; a .jsonl file or easy-VQA is expected.")
     skipped = 0
-    for number, row in read_jsonl(path):
+    for item in _items(path.expanduser()):
         try:
-            yield _document(path, number, row)
+            yield item()
         except UserError as error:
             if on_bad == "refuse":
                 raise
             skipped += 1
-            say(f"  left out: {error}", "yellow")
+            if skipped <= NAMED:
+                say(f"  left out: {error}", "yellow")
     if skipped:
-        say(f"  {skipped} rows of {path} were left out", "yellow")
+        say(f"  {skipped} documents of {path} cannot be read and were left out", "yellow")
 
 
-def _document(path: Path, number: int, row: Mapping[str, Any]) -> VisualDocument:
-    where = f"{path} line {number}"
-    files, asked = row.get("images"), row.get("exchanges")
-    if not isinstance(files, list) or not files or not all(isinstance(file, str) for file in files):
-        raise UserError(f"{where}: images is {files!r}; a list of file names is expected.")
-    if not isinstance(asked, list) or not asked:
-        raise UserError(f"{where}: exchanges is {asked!r}; a list of questions with answers is expected.")
-    exchanges = tuple(_exchange(f"{where}: exchanges[{index}]", one) for index, one in enumerate(asked))
-    images = tuple(_image(path.parent / file, where) for file in files)
-    return VisualDocument(images, exchanges, f"{path.name}/{number}", files[0])
+def _items(path: Path) -> Iterator[Item]:
+    if not path.exists():
+        raise UserError(f"The visual source {path} does not exist.")
+    if is_easy_vqa(path):
+        return easy_vqa_items(path)
+    if path.is_dir():
+        drawn = path / DOCUMENTS
+        return row_items(drawn, read_jsonl(drawn), DOCUMENTS) if drawn.is_file() else folder_items(path)
+    if path.name.lower().endswith(TAR_SUFFIXES):
+        return tar_items(path)
+    if inner_suffix(path) in (".jsonl", ".ndjson"):
+        return row_items(path, read_jsonl(path), path.name)
+    if inner_suffix(path) == ".json":
+        return row_items(path, _json_rows(path), path.name)
+    raise UserError(
+        f"The visual source {path} is of no known kind; a .jsonl or .json file, a tar, a folder or easy-VQA is "
+        "expected."
+    )
 
 
-def _exchange(where: str, values: Any) -> Exchange:
-    found = values if isinstance(values, Mapping) else {}
-    for key in ("question", "answer"):
-        if not isinstance(found.get(key), str) or not found[key].strip():
-            raise UserError(f"{where}.{key} is {found.get(key)!r}; a text is expected.")
-    return Exchange(found["question"], found["answer"], str(found.get("kind", "")), tuple(found.get("choices") or ()))
-
-
-def _image(file: Path, where: str) -> Image.Image:
-    try:
-        with Image.open(file, formats=FORMATS) as image:
-            return image.convert("RGB")
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{where}: the image {file} cannot be read ({error}).") from error
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    with open_bytes(path) as stream:
+        try:
+            rows = json.load(stream)
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path} is not JSON ({error}).") from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise UserError(f"{path} is no list of objects, which is expected of a .json file.")
+    yield from enumerate(rows, 1)

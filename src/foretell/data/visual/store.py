@@ -64,7 +64,7 @@ class SplitWriter:
         self._patch_starts.append(self._patch_starts[-1] + len(encoded.patches))
         self._image_starts.append(len(self._grids))
         number = len(self._starts) - 2
-        for exchange in document.exchanges:
+        for exchange in document.asked:
             row = {"document": number, "identity": document.identity, "kind": exchange.kind,
                    "question": exchange.question, "answer": exchange.answer, "choices": exchange.choices}  # fmt: skip
             self._asked.write(canonical_json(row) + "\n")
