@@ -17,7 +17,7 @@ from foretell.core.errors import UserError
 from foretell.core.files import read_json, sha256_file, write_json
 from foretell.core.runlog import read_log
 from foretell.ladder.plan import plan_record
-from foretell.recipes.config import built_in_recipes, load_recipe
+from foretell.recipes.config import Recipe, built_in_recipes, load_recipe
 from foretell.recipes.pipeline import run_recipe
 from foretell.recipes.planning import plan_of
 from foretell.recipes.workspace import Workspace
@@ -214,6 +214,8 @@ def test_a_run_planned_by_other_rules_is_not_mixed_with_this_one(tmp_path: Path)
 
 
 def test_built_in_recipes_plan() -> None:
-    for name in built_in_recipes():
-        plan = plan_of(load_recipe(name, []))
-        assert max(rung.flops for rung in plan.rungs) <= plan.target.flops / 200
+    recipes = [load_recipe(name, []) for name in built_in_recipes()]
+    plans = {recipe.name: plan_of(recipe) for recipe in recipes if isinstance(recipe, Recipe)}
+    for name, plan in plans.items():
+        # Text alone is forecast over a wider gap than images and text.
+        assert max(rung.flops for rung in plan.rungs) <= plan.target.flops / (200 if name == "laptop" else 20)
