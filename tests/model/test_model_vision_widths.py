@@ -52,8 +52,9 @@ def moved(encoder: int, decoder: int, base: int | None) -> tuple[float, float, f
 @pytest.mark.parametrize("which", ["both", "encoder", "decoder"])
 def test_coordinate_check(which: str) -> None:
     found = [moved(64 if which == "decoder" else w, 64 if which == "encoder" else w, 64) for w in WIDTHS]
-    for part in zip(*found, strict=True):
-        assert max(part) / min(part) < 2.5, found
+    for part, most in zip(zip(*found, strict=True), (2.5, 2.5, 3.0), strict=True):
+        # Logits also move by what the head's initial values read, which falls with the root of the width.
+        assert max(part) / min(part) < most, found
 
 
 def test_without_it_features_run_away() -> None:
@@ -81,7 +82,8 @@ def test_every_parameter_is_in_one_group_at_its_rate() -> None:
     assert sorted(name for group in groups for name in group.names) == sorted(dict(model.named_parameters()))
     rate = {name: group.learning_rate_multiplier for group in groups for name in group.names}
     decayed = {name for group in groups if group.decayed for name in group.names}
-    assert rate["vision.patch_embedding.weight"] == rate["vision.patch_norm.weight"] == 1
+    assert rate["vision.patch_norm.weight"] == 1
+    assert rate["vision.patch_embedding.weight"] == 32 / config.vision.patch_values < 1
     assert rate["vision.blocks.1.feed_forward.down.weight"] == rate["vision.projector.input.weight"] == 1 / 4
     assert rate["vision.projector.output.weight"] == rate["blocks.0.attention.qkv.weight"] == 1 / 3
     assert {name for name in decayed if name.startswith("vision")} == {

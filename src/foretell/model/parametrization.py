@@ -8,7 +8,7 @@ tensor             initial std            learning rate            multiplier
 =================  =====================  =======================  ==========
 token embedding    1                      base                     1
 hidden matrices    1 / sqrt(fan-in)       base / r                 1
-head               0                      base                     1 / r
+head               0, see below           base                     1 / r
 norm gains         (ones)                 base                     1
 biases             (zeros)                base                     1
 attention logits                                                   sqrt(E0) / E
@@ -16,7 +16,10 @@ attention logits                                                   sqrt(E0) / E
 
 E is the head dimension and E0 :data:`BASE_HEAD_DIM`; with a fixed head dimension this is a constant, with a growing one
 it is the 1/d attention of the paper. Starting the head at zero removes the width-dependent noise of the first logits
-(appendix D.2). ``base_width=None`` is the standard parametrization: r = 1, attention scale 1 / sqrt(E).
+(appendix D.2). A model with a vision half starts it at 1 / sqrt(base_width) instead, the table's own value: behind a
+head of zeros the frequencies of answers are learned first and alone, and the model takes several times as many steps
+until it looks at the image (docs/log.md). ``base_width=None`` is the standard parametrization: r = 1, attention scale
+1 / sqrt(E).
 
 The vision half has a width W and a base width of its own, r_v = W / vision.base_width. By the same table, whose cases
 are told apart by which dimensions of a matrix grow:
@@ -24,13 +27,15 @@ are told apart by which dimensions of a matrix grow:
 =======================  =====================  =======================
 tensor                   initial std            learning rate
 =======================  =====================  =======================
-patch embedding          1 / sqrt(fan-in)       base
+patch embedding          1 / sqrt(fan-in)       base W0 / C
 encoder's matrices       1 / sqrt(fan-in)       base / r_v
 projector's first        see below              base / r_v
 projector's second       see below              base / r
 =======================  =====================  =======================
 
-A patch embedding's inputs are pixels, whose number does not grow: an input layer. The projector's first matrix reads W
+A patch embedding's inputs are pixels, whose number does not grow with width: an input layer. But a step of Adam moves
+each of its outputs by the rate times C, the values of a patch, where a token's embedding moves by the rate; W0 / C, with
+W0 the encoder's base width, lets it move as far as those of the encoder's matrices. The projector's first matrix reads W
 channels and writes D. Where both grow it is a hidden one, where W grows alone an output layer, and the spectral
 condition (Yang, Simon & Bernstein 2023, arXiv 2310.17813, Parametrization 1) has both: 1 / sqrt(W) min(1, sqrt(D / W)).
 The second, D by D, starts so that features are as large as the embeddings of text beside them: its std is that of a
@@ -89,6 +94,18 @@ class Parametrization:
         return vision.width / vision.base_width if vision is not None and vision.base_width else 1.0
 
     @property
+    def patch_multiplier(self) -> float:
+        """Of the patch embedding's learning rate, W0 / C and 1 at most.
+
+        Raises:
+            ValueError: for a model without a vision half.
+        """
+        vision = self.config.vision
+        if vision is None:
+            raise ValueError("the model has no vision half")
+        return min(1.0, (vision.base_width or vision.width) / vision.patch_values)
+
+    @property
     def vision_attention_scale(self) -> float:
         """Factor on the encoder's products of queries and keys.
 
@@ -123,7 +140,9 @@ class Parametrization:
             # Each block adds two terms to the residual stream; this keeps their sum at order one (GPT-2, section 2.3).
             return fan_in / math.sqrt(2 * self.config.depth) if name.endswith(RESIDUAL) else fan_in
         if name.startswith("head"):
-            return 0.0 if self.config.base_width else 1.0 / math.sqrt(self.config.width)
+            if self.config.base_width and self.config.vision is None:
+                return 0.0
+            return 1.0 / math.sqrt(self.config.base_width or self.config.width)
         return self._embedding_std
 
     @property
@@ -142,21 +161,27 @@ class Parametrization:
                 parameter.copy_(values * self.initial_std(name, parameter))
 
     def groups(self, model: nn.Module) -> list[ParameterGroup]:
-        """The optimizer's groups: hidden matrices, tables and input layers, vectors, the encoder's matrices.
+        """The optimizer's groups: hidden matrices, tables, vectors, the encoder's matrices, the patch embedding.
 
         What is frozen is in none.
         """
         named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         hidden = [name for name, parameter in named if self.is_hidden_matrix(name, parameter)]
         encoder = tuple(name for name in hidden if self.reads_encoder(name))
-        tables = tuple(name for name, parameter in named if parameter.ndim == 2 and name not in hidden)
+        patches = tuple(name for name, parameter in named if name == "vision.patch_embedding.weight")
+        others = (*hidden, *patches)
+        tables = tuple(name for name, parameter in named if parameter.ndim == 2 and name not in others)
         gains = tuple(name for name, parameter in named if parameter.ndim == 1)
         found = [
             ParameterGroup(tuple(name for name in hidden if name not in encoder), 1.0 / self.ratio, decayed=True),
             ParameterGroup(tables, 1.0, decayed=False),
             ParameterGroup(gains, 1.0, decayed=False),
         ]
-        return [*found, ParameterGroup(encoder, 1.0 / self.vision_ratio, decayed=True)] if encoder else found
+        if encoder:
+            found.append(ParameterGroup(encoder, 1.0 / self.vision_ratio, decayed=True))
+        if patches:
+            found.append(ParameterGroup(patches, self.patch_multiplier, decayed=False))
+        return found
 
 
 def _attention_scale(head_dim: int, base_width: int | None) -> float:

@@ -63,6 +63,19 @@ PHRASINGS: dict[str, Phrasings] = {
             "the {it} is what color?",
         ),
     ),
+    "describe": Phrasings(
+        train=(
+            "describe the image.",
+            "describe what you see.",
+            "what do you see in the picture?",
+            "name everything in the image.",
+            "tell me what is in the picture.",
+            "what is in the image?",
+            "what does the picture show?",
+            "what can be found in the image?",
+        ),
+        heldout=("describe the picture.", "what do you see in the image?", "name everything in the picture."),
+    ),
     "position": Phrasings(
         train=(
             "where is the {it}?",
