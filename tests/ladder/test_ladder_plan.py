@@ -40,6 +40,7 @@ def test_batch_follows_step_law() -> None:
     # Li et al. 2025: 0.58 D^0.571 tokens; a run of a billion tokens takes about 80 thousand.
     assert batch_rows(1e9, 256) * 256 == pytest.approx(0.58 * 1e9**0.571, rel=0.01)
     assert batch_rows(10, 256) == 2
+    assert batch_rows(1e9, 256, 0.5) * 2 == pytest.approx(batch_rows(1e9, 256), rel=0.05)
 
 
 def test_learning_rates_transfer_by_the_root_of_the_batch() -> None:

@@ -169,8 +169,8 @@ class Family:
 
     def size_for(self, model: ModelConfig, tokens: float) -> Size:
         """A size trained on about ``tokens``, in whole steps; ``share`` of them are of questions about images."""
-        rows, visual = batch_rows(tokens, model.context), self.visual
-        feed = None
+        visual, feed = self.visual, None
+        rows = batch_rows(tokens, model.context, 1.0 if visual is None else visual.batch_factor)
         if visual is not None:
             positions = rows * model.context
             feed = self._feed(max(1, round(visual.share * positions / visual.room)))
@@ -190,12 +190,12 @@ class Family:
         return self.size_for(model, tokens_per_parameter * count_parameters(model).with_head)
 
 
-def batch_rows(tokens: float, context: int) -> int:
-    """Rows of a batch for a run of ``tokens``: Step Law's 0.58 D^0.571 tokens in whole rows.
+def batch_rows(tokens: float, context: int, factor: float = 1.0) -> int:
+    """Rows of a batch for a run of ``tokens``: ``factor`` times Step Law's 0.58 D^0.571 tokens in whole rows.
 
     At least two rows; from 16 on a multiple of eight, so that replicas and micro-batches have equal shares.
     """
-    rows = 0.58 * tokens**0.571 / context
+    rows = factor * 0.58 * tokens**0.571 / context
     return max(2, round(rows)) if rows < 12 else 8 * round(rows / 8)
 
 

@@ -121,7 +121,8 @@ def visual_texts(config: VisualConfig, seed: int) -> Iterator[str]:
         for document in documents:
             if source.path and held_out(document, seed, source.heldout_share):
                 continue
-            yield "\n".join(f"{exchange.question}\n{exchange.answer}" for exchange in document.asked)
+            # With the roles, which the chat template writes for each question.
+            yield "\n".join(f"user\n{exchange.question}\nassistant\n{exchange.answer}" for exchange in document.asked)
             found += 1
             if found == min(READ_FOR_TOKENIZER, source.documents or READ_FOR_TOKENIZER):
                 break
