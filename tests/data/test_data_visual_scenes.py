@@ -58,10 +58,8 @@ def expected(scene, question):
     if question.kind == "describe":
         cell = scene.height / scene.side
         ordered = sorted(scene.things, key=lambda thing: (int(thing.y / cell), thing.x))
-        return ", ".join(
-            f"{thing.colour} {thing.shape} {place(scene, thing)}" if scene.side == 3 else f"{thing.colour} {thing.shape}"
-            for thing in ordered
-        )
+        places = [f" {place(scene, thing)}" if scene.side == 3 else "" for thing in ordered]
+        return ", ".join(f"{t.colour} {t.shape}{where}" for t, where in zip(ordered, places, strict=True))
     if question.kind in ("shape", "colour", "position"):
         (thing,) = named(scene, slots["it"])
         return {"shape": thing.shape, "colour": thing.colour, "position": place(scene, thing)}[question.kind]

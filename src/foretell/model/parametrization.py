@@ -34,9 +34,9 @@ projector's second       see below              base / r
 =======================  =====================  =======================
 
 A patch embedding's inputs are pixels, whose number does not grow with width: an input layer. But a step of Adam moves
-each of its outputs by the rate times C, the values of a patch, where a token's embedding moves by the rate; W0 / C, with
-W0 the encoder's base width, lets it move as far as those of the encoder's matrices. The projector's first matrix reads W
-channels and writes D. Where both grow it is a hidden one, where W grows alone an output layer, and the spectral
+each of its outputs by the rate times C, the values of a patch, where a token's embedding moves by the rate; W0 / C,
+with W0 the encoder's base width, lets them move as far as those of the encoder's matrices. The projector's first matrix
+reads W channels and writes D. Where both grow it is a hidden one, where W grows alone an output layer, and the spectral
 condition (Yang, Simon & Bernstein 2023, arXiv 2310.17813, Parametrization 1) has both: 1 / sqrt(W) min(1, sqrt(D / W)).
 The second, D by D, starts so that features are as large as the embeddings of text beside them: its std is that of a
 hidden matrix times the embeddings', divided by the root of GELU's mean square of standard normal inputs.

@@ -57,8 +57,8 @@ class VisualConfig(Settings):
     room: int = Field(default=256, ge=16)
     """Positions of a row of questions; documents are packed into it whole."""
     batch_factor: float = Field(default=1.0, gt=0, le=8)
-    """Times the batch that the law for text asks for; smaller batches take more steps, and a model that has yet to learn
-    to look needs steps (docs/vision.md)."""
+    """Times the batch that the law for text asks for; smaller batches take more steps, which a model that has yet to
+    learn to look needs (docs/vision.md)."""
     question_only: float = Field(default=0.1, ge=0, le=1)
     """Share of the target's steps for a second model that sees no image, for comparison; 0 leaves it out."""
 

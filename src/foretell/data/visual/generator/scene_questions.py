@@ -133,7 +133,7 @@ def ask_relation(draws: Draws, scene: Scene) -> Question | None:
 
 
 def ask_describe(draws: Draws, scene: Scene) -> Question:
-    """What is where, in reading order; says more of a picture than any other question, for a model that learns to see."""
+    """What is where, in reading order: more of a picture than any other question asks for."""
     things = sorted(scene.things, key=lambda thing: (thing.row, thing.column))
     words = [f"{thing.colour} {thing.shape}{_at(scene, thing)}" for thing in things]
     return Question("describe", "describe", {}, ", ".join(words), "describe")
