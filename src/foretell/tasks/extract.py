@@ -90,16 +90,20 @@ def after_answer_is(text: str) -> str:
 
 
 def first_line(text: str) -> str:
-    """The first line that is not blank, without what models set around an answer."""
+    """The first line that is not blank."""
     lines = text.strip().splitlines()
     return lines[0].strip() if lines else ""
 
 
-def short_answer(text: str) -> str:
-    """A word or phrase: what follows the last mark of an answer, else the first line; without quotes and full stop."""
+def answer_line(text: str) -> str:
+    """The line that holds the answer: what follows the last mark of one, else the first line."""
     marks = list(_WORD_MARKS.finditer(text))
-    line = first_line(text[marks[-1].end() :] if marks else text)
-    return line.strip(_DECORATION).rstrip(".").strip(_DECORATION)
+    return first_line(text[marks[-1].end() :] if marks else text)
+
+
+def short_answer(text: str) -> str:
+    """A word or phrase: :func:`answer_line` without quotes, brackets and full stop around it."""
+    return answer_line(text).strip(_DECORATION).rstrip(".").strip(_DECORATION)
 
 
 def yes_or_no(text: str) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foretell.core.errors import UserError
-from foretell.tasks.extract import short_answer
+from foretell.tasks.extract import answer_line
 from foretell.tasks.files import Row, find_file, find_optional, parse_json, read_json, read_rows
 from foretell.tasks.folders import find_folder
 from foretell.tasks.grading import cut, grade_choice, grade_mc1, grade_mc2
@@ -174,7 +174,7 @@ def _drop_answer(answer: Any, row: Row) -> tuple[str, ...]:
 
 def grade_drop(item: Item, response: Response) -> Grade:
     """``f1`` and ``exact`` of the first sample, its spans parted by commas where the answer has several."""
-    text = short_answer(cut(response.texts[0], DROP_STOP)) if response.texts else ""
+    text = answer_line(cut(response.texts[0], DROP_STOP)) if response.texts else ""
     exact, f1 = drop_scores([text], item.extra["accepted"])
     if "," in text and any(len(answer) > 1 for answer in item.extra["accepted"]):
         parted = drop_scores([part.strip() for part in text.split(",") if part.strip()], item.extra["accepted"])
@@ -208,8 +208,8 @@ def _hotpot_item(number: int, row: Row) -> Item:
 
 
 def grade_spans(item: Item, response: Response) -> Grade:
-    """``f1`` and ``exact`` of the first sample's short answer."""
-    text = short_answer(cut(response.texts[0], DROP_STOP)) if response.texts else ""
+    """``f1`` and ``exact`` of the first sample's answer."""
+    text = answer_line(cut(response.texts[0], DROP_STOP)) if response.texts else ""
     accepted = [str(one) for one in item.gold]
     return Grade({"f1": word_f1(text, accepted), "exact": exact_match(text, accepted)}, text or None)
 
