@@ -145,6 +145,8 @@ def test_words_dates_and_yes_or_no() -> None:
     assert yes_or_no("maybe") is None
     assert date("Today is 5/1/2021. The answer is 5/2/2021.") == "05/02/2021"
     assert date("1943") is None
+    assert letters_only('The last letter of "Ann" is "n", of "Bo" is "o". Joined they make "no".') == "no"
+    assert letters_only("So we have yajo") == "yajo"
     assert letters_only('The letters are "y", "a". The answer is "y-a J o".') == "yajo"
 
 

@@ -1,11 +1,9 @@
-"""A user's own tasks, OpenAI's Evals, the registry, files and folders, and programs as items."""
+"""A user's own tasks, OpenAI's Evals, the registry, files and folders."""
 
 from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -20,8 +18,7 @@ from foretell.tasks.files import find_file, read_rows
 from foretell.tasks.folders import find_folder
 from foretell.tasks.prompting import chat_prompt, choose_examples, text_prompt
 from foretell.tasks.registry import all_tasks, built_in, find_task, find_tasks, list_tasks
-from foretell.tasks.sets import programs
-from foretell.tasks.task import Grade, Item, Response
+from foretell.tasks.task import Grade, Response
 
 
 def write(path: Path, *rows: object) -> str:
@@ -246,41 +243,3 @@ def test_files_and_folders_in_every_compression(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=broken):
             find_folder(tmp_path, broken.split(".")[0])
         (tmp_path / broken).unlink()
-
-
-def run_in_a_process(item: Item, response: Response) -> Grade:
-    """A grader without isolation, for the solutions that the sets themselves hold."""
-    commands = [[sys.executable, "-c", programs.program_of(item, text)] for text in response.texts]
-    passed = [subprocess.run(one, capture_output=True, timeout=60, check=False).returncode == 0 for one in commands]
-    return Grade({"pass@1": sum(passed) / len(passed)})
-
-
-@needs_data
-def test_humaneval_gives_programs_to_whoever_runs_them() -> None:
-    task = next(task for task in programs.tasks(run_in_a_process) if task.name == "humaneval")
-    assert task.runs_code
-    items = task.load(EVALS).items
-    assert len(items) == 164
-    item = next(
-        item for item in items if item.identity == "HumanEval/32"
-    )  # its head holds a helper that the tests need
-    fenced = f"Here it is:\n```python\n{item.prompt}{item.answer}\n```\nDone."
-    texts = (item.answer, fenced, f"{item.answer}\ndef other():\n    1/0", "    return 1\n", "    return (\n")
-    assert [task.grade(item, Response(texts=(text,))).scores["pass@1"] for text in texts] == [1, 1, 1, 0, 0]
-
-
-def test_mbpp_in_its_original_form(tmp_path: Path) -> None:
-    rows = [
-        {"task_id": number, "text": f"Write f{number}.", "code": f"def f(x):\r\n    return x + {number}",
-         "test_list": [f"assert f(1) == {number + 1}", f"assert f(0) == {number}"], "test_setup_code": ""}
-        for number in (1, 2, 3, 4, 11, 600)
-    ]  # fmt: skip
-    write(tmp_path / "mbpp.jsonl", *rows)
-    task = next(task for task in programs.tasks(run_in_a_process) if task.name == "mbpp")
-    data = task.load(tmp_path)
-    assert [item.identity for item in data.items] == ["11"]
-    prompt = text_prompt(task, data, data.items[0], choose_examples(task, data, data.items[0], 3)).text
-    assert prompt.count("[DONE]\n\nYou are an expert Python programmer") == 3 and prompt.endswith("[BEGIN]\n")
-    assert "\nassert f(0) == 11\n[BEGIN]\n" in prompt
-    answer = data.items[0].answer
-    assert run_in_a_process(data.items[0], Response(texts=(answer, "def f(x):\n    return x"))).scores["pass@1"] == 0.5

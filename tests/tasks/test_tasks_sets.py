@@ -69,7 +69,8 @@ def test_items_are_complete_and_their_right_answers_grade_as_right(name: str) ->
     ("name", "place", "prompt", "options", "gold"),
     [
         (
-            "piqa", 1, "Question: dresser\nAnswer:", (" replace drawer with bobby pin", " finish, woodgrain with  bobby pin"), 1,
+            "piqa", 1, "Question: dresser\nAnswer:",
+            (" replace drawer with bobby pin", " finish, woodgrain with  bobby pin"), 1,
         ),
         (
             "arc_easy", 0, "Question: Which technology was developed most recently?\nAnswer:",

@@ -92,7 +92,7 @@ def read_task(path: Path) -> Task:
     if isinstance(settings.examples, list) and settings.examples:
         pool_rows = _rows(path, "", settings.examples)
     pool = items if pool_rows is None else _items(pool_rows, settings, path, "example/")
-    data = TaskData(items, _by_group(pool), source=path.name)
+    data = TaskData(items, {"": pool}, source=path.name)
     metric = "acc" if choice else {"f1": "f1"}.get(settings.grader, "exact")
     return Task(
         name, settings.version, "choice" if choice else "generate", metric, lambda folder: data,
@@ -100,10 +100,6 @@ def read_task(path: Path) -> Task:
         shots=settings.shots, instruction=settings.instruction, separator=settings.separator,
         stop=() if choice else tuple(settings.stop), tokens=settings.tokens, average=settings.average, files=str(path),
     )  # fmt: skip
-
-
-def _by_group(pool: list[Item]) -> dict[str, list[Item]]:
-    return {"": pool}
 
 
 def _settings(path: Path) -> OwnTask:
