@@ -123,7 +123,7 @@ def test_several_samples_are_graded_by_their_majority(tmp_path: Path) -> None:
         ),
         ("items: [{question: a, answer: b}, {question: a, answer: b}]\n", "is also that of"),
         ("items: [{question: a, answer: b}]\nprompt: '{nothing}'\n", "has no field 'nothing'"),
-        ("items: [{question: a, answer: b, images: [no.png]}]\n", "no file 'no.png'"),
+        ("items: [{question: a, answer: b, images: [no.png]}]\n", "images are expected beside the task's file"),
         ("grader: number\nitems: [{question: a, answer: b}]\n", "the answer 'b' is no number"),
         ("- a\n", "holds no settings of a task"),
         ("a: [\n", "is not readable as YAML"),
