@@ -12,6 +12,8 @@ import tarfile
 from collections import Counter
 from pathlib import Path
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 from PIL import Image
 from shared_data import EVALS, IMAGES, needs_data
@@ -157,6 +159,53 @@ def test_piqa_in_its_original_form_has_labels_beside_it(tmp_path: Path) -> None:
     labels.write_text("0\n")
     with pytest.raises(UserError, match=r"has 1 labels and .* 2 rows; one label a row is expected"):
         find_task("piqa").load(tmp_path)
+
+
+def test_rows_of_the_hub_in_parquet(tmp_path: Path) -> None:
+    (tmp_path / "arc").mkdir()
+    question = {"id": "q", "question": "Which?", "choices": {"text": ["x", "y"], "label": ["1", "2"]}, "answerKey": "2"}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([question]), tmp_path / "arc" / "ARC-Easy-Test.parquet")
+    item = find_task("arc_easy").load(tmp_path).items[0]
+    assert (item.prompt, item.answer, item.gold) == ("Question: Which?\nAnswer:", " y", (1,))
+
+    (tmp_path / "MMMU" / "Art").mkdir(parents=True)
+    held = io.BytesIO()
+    Image.new("RGB", (3, 2), "red").save(held, "PNG")
+    picture = {"bytes": held.getvalue(), "path": "a.png"}
+    rows = [
+        {"id": "validation_Art_1", "question": "<image 2> or <image 1>?",
+         "options": "['<image 1>', 'b']", "answer": "A",
+         "image_1": picture, "image_2": picture, "image_3": None},
+        {"id": "validation_Art_2", "question": "How many in <image 1>?", "options": "[]", "answer": "['3', 'three']",
+         "image_1": picture, "image_2": None, "image_3": None},
+    ]  # fmt: skip
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist(rows), tmp_path / "MMMU" / "Art" / "validation-0-of-1.parquet"
+    )
+    task = find_task("mmmu")
+    first, second = task.load(tmp_path).items
+    assert first.prompt == (
+        "<image> or <image>?\n\n(A) <image>\n(B) b\n\nAnswer with the option's letter from the given choices directly."
+    )
+    assert [image.size for image in first.images if isinstance(image, Image.Image)] == [(3, 2)] * 3
+    assert first.group == second.group == "Art" and not second.options
+    assert task.grade(second, Response(texts=("There are three.",))).scores == {"exact": 1, "exact_reread": 1}
+    assert task.grade(first, Response(texts=("(B)",))).scores == {"exact": 0, "exact_reread": 0}
+
+
+def test_race_in_its_original_form(tmp_path: Path) -> None:
+    folder = tmp_path / "RACE" / "test" / "high"
+    folder.mkdir(parents=True)
+    article = {"id": "high1.txt", "article": "Text.", "questions": ["Why?", "So"], "answers": ["A", "D"],
+               "options": [["a", "b", "c", "d"], ["e", "f", "g", "h"]]}  # fmt: skip
+    (folder / "1.txt").write_text(json.dumps(article))
+    item = find_task("race").load(tmp_path).items[0]
+    assert item.prompt == "Article: Text.\n\nQuestion: Why?\nAnswer: a\nSo" and item.answer == " h"
+    (folder / "1.txt").write_text(json.dumps({**article, "answers": ["A"]}))
+    with pytest.raises(UserError, match="lists of one length are expected"):
+        find_task("race").load(tmp_path)
+    with pytest.raises(UserError, match="no folder test/middle"):
+        find_task("race_middle").load(tmp_path)
 
 
 def mmlu_tar(path: Path, subject: str, rows: str, outer: str = "mmlu") -> None:

@@ -122,9 +122,9 @@ def find_file(folder: Path, *names: str) -> Path:
     """
     found = find_optional(folder, *names)
     if found is None:
-        others = f" (or {listed(names[1:])})" if len(names) > 1 else ""
+        others = f", or one of {listed(names[1:])}," if len(names) > 1 else ""
         raise UserError(
-            f"{folder} has no file '{names[0]}'{others}; it is expected there as it is or as .gz, .xz, .bz2 or .zst."
+            f"{folder} has no file '{names[0]}'; it{others} is expected there, as it is or as .gz, .xz, .bz2 or .zst."
         )
     return found
 

@@ -87,18 +87,23 @@ def read_task(path: Path) -> Task:
         raise UserError(f"{path} has rows with 'choices' and rows without; all of one kind are expected.")
     choice = kinds.pop()
     items = _items(rows, settings, path, "")
-    pool_rows = _rows(path, settings.examples, []) if isinstance(settings.examples, str) and settings.examples else None
-    if isinstance(settings.examples, list) and settings.examples:
-        pool_rows = _rows(path, "", settings.examples)
-    pool = items if pool_rows is None else _items(pool_rows, settings, path, "example/")
-    data = TaskData(items, {"": pool}, source=path.name)
-    metric = "acc" if choice else {"f1": "f1"}.get(settings.grader, "exact")
+    data = TaskData(items, {"": _pool(path, settings, items)}, source=path.name)
+    metric = "acc" if choice else "f1" if settings.grader == "f1" else "exact"
     return Task(
         name, settings.version, "choice" if choice else "generate", metric, lambda folder: data,
         grade_choice if choice else functools.partial(grade_own, settings.grader), settings.source,
         shots=settings.shots, instruction=settings.instruction, separator=settings.separator,
         stop=() if choice else tuple(settings.stop), tokens=settings.tokens, average=settings.average, files=str(path),
     )  # fmt: skip
+
+
+def _pool(path: Path, settings: OwnTask, items: list[Item]) -> list[Item]:
+    """What worked examples are drawn from."""
+    told = settings.examples
+    if not told:
+        return items
+    rows = _rows(path, told, []) if isinstance(told, str) else _rows(path, "", told)
+    return _items(rows, settings, path, "example/")
 
 
 def _settings(path: Path) -> OwnTask:

@@ -121,9 +121,11 @@ def _literal(text: str, row: Row) -> Any:
 def _article(found: Any, name: str) -> Item:
     row = Row(name, found if isinstance(found, dict) else {})
     columns = [row.value(field) for field in ("questions", "options", "answers")]
-    problems = [
-        dict(zip(("question", "options", "answer"), values, strict=True)) for values in zip(*columns, strict=False)
-    ]
+    if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        raise UserError(
+            f"{name} has 'questions', 'options' and 'answers' of different lengths; lists of one length are expected."
+        )
+    problems = [dict(zip(("question", "options", "answer"), one, strict=True)) for one in zip(*columns, strict=True)]
     return race_item(str(row.cells.get("id", name)), row.text("article"), problems, name)
 
 
