@@ -127,6 +127,7 @@ def test_several_samples_are_graded_by_their_majority(tmp_path: Path) -> None:
         ("grader: number\nitems: [{question: a, answer: b}]\n", "the answer 'b' is no number"),
         ("- a\n", "holds no settings of a task"),
         ("a: [\n", "is not readable as YAML"),
+        ("version: 2021-13-45\n", "is not readable as YAML"),
         ("data: no.jsonl\n", "does not exist"),
     ],
 )

@@ -109,7 +109,7 @@ def _pool(path: Path, settings: OwnTask, items: list[Item]) -> list[Item]:
 def _settings(path: Path) -> OwnTask:
     try:
         held = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable as YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(held, dict):
         raise UserError(f"{path} holds no settings of a task; a mapping with 'data' or 'items' is expected.")

@@ -85,10 +85,9 @@ def solved_problem(row: Row) -> tuple[str, str]:
 
 def svamp_problem(row: Row) -> tuple[str, str]:
     """Of SVAMP: body and question, and the answer."""
-    body = row.text("Body").strip()
-    return f"{body}{'' if body.endswith(('.', ',', '?', '!')) else '.'} {row.text('Question').strip()}", row.text(
-        "Answer"
-    )
+    body, question = row.text("Body").strip(), row.text("Question").strip()
+    end = "" if body.endswith((".", ",", "?", "!")) else "."
+    return f"{body}{end} {question}", row.text("Answer")
 
 
 def as_items(path: Path, problem: Callable[[Row], tuple[str, str]], form: str, prefix: str = "") -> list[Item]:
