@@ -8,7 +8,8 @@ import foretell
 LAYERS = {
     "core": 0,
     "data": 1, "model": 1, "laws": 1,
-    "train": 2, "infer": 2,
+    "train": 2, "infer": 2, "tasks": 2,
+    "evals": 3,
     "ladder": 4, "posttrain": 4,
     "report": 5, "serve": 5,
     "recipes": 6, "cli": 6,

@@ -1,0 +1,1 @@
+"""Evaluation: tasks put to a model, scored, recorded, compared; calibration and contamination."""
