@@ -135,6 +135,14 @@ def test_mbpp_is_asked_and_graded(grader: Grader, tmp_path: Path) -> None:
     assert data.examples[""][0].answer == "def add(a, b):\n  return a + b\n[DONE]"
 
 
+def test_a_program_cannot_lend_mbpp_a_false_module(grader: Grader) -> None:
+    record = {**RECORDS[3], "test_imports": []}
+    item = mbpp_item(record, "row")
+    assert item.extra["imports"] == "import math\n" and item.extra["names"] == ("root",)
+    false = "class math:\n    isclose = staticmethod(lambda a, b: True)\ndef root(x): return 0"
+    assert mbpp(grader).grade(item, Response(texts=(false, item.answer))).scores["pass@1"] == pytest.approx(0.5)
+
+
 def test_sanitized_mbpp_is_read(tmp_path: Path) -> None:
     (tmp_path / "mbpp").mkdir()
     (tmp_path / "mbpp" / "sanitized-mbpp.json").write_text(json.dumps(RECORDS))

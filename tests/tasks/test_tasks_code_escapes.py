@@ -85,15 +85,15 @@ def test_every_bomb_is_stopped(name: str, sandbox: Sandbox) -> None:
 @pytest.mark.parametrize("name", FORGERIES)
 def test_no_verdict_is_forged(name: str, sandbox: Sandbox) -> None:
     tests = "SECRET = 8674665\nassert f(3) == SECRET\nassert list(map(f, [3, 4])) == [SECRET, 4]\nassert f(4) != f(3)\n"
-    outcome = sandbox.check(Check(FORGERIES[name], tests, "f"))
+    outcome = sandbox.check(Check(FORGERIES[name], tests, ("f",)))
     assert outcome.status in ("failed", "error", "lost", "timeout", "died"), outcome
     only_exception = "try:\n    f(1)\nexcept:\n    pass\nassert f(2) == 8674665"
-    assert not sandbox.check(Check(FORGERIES[name], only_exception, "f")).passed
+    assert not sandbox.check(Check(FORGERIES[name], only_exception, ("f",))).passed
 
 
 def test_a_right_program_passes_the_same_tests(sandbox: Sandbox) -> None:
     tests = "SECRET = 8674665\nassert f(3) == SECRET\nassert list(map(f, [3, 4])) == [SECRET, 4]\nassert f(4) != f(3)\n"
-    outcome = sandbox.check(Check("def f(x): return 8674665 if x == 3 else x", tests, "f"))
+    outcome = sandbox.check(Check("def f(x): return 8674665 if x == 3 else x", tests, ("f",)))
     assert outcome.passed, outcome
 
 
@@ -114,7 +114,7 @@ def test_no_process_is_left(sandbox: Sandbox) -> None:
     before = below(os.getpid())
     for name in ("fork bomb", "threads without end", "daemon by setsid"):
         sandbox.run(PROGRAMS[name])
-    sandbox.check(Check("import time\ndef f(x): time.sleep(100)", "f(1)", "f"))
+    sandbox.check(Check("import time\ndef f(x): time.sleep(100)", "f(1)", ("f",)))
     gone = time.monotonic() + 5
     while (left := below(os.getpid()) - before) and time.monotonic() < gone:
         time.sleep(0.05)
@@ -123,7 +123,7 @@ def test_no_process_is_left(sandbox: Sandbox) -> None:
 
 def test_memory_of_a_program_holds_no_test_and_no_other_program(sandbox: Sandbox) -> None:
     """A program reads all the memory that it can find mapped, by following pointers of the C library's heap."""
-    sandbox.check(Check("def f(x): return 'Xq7vProgram'", "assert f(1) == 'Xq7vTest'", "f"))
+    sandbox.check(Check("def f(x): return 'Xq7vProgram'", "assert f(1) == 'Xq7vTest'", ("f",)))
     # The pattern does not match itself, and the last word, made here, shows that the search finds what is there.
     search = """
 import ctypes, gc, os, re

@@ -40,7 +40,7 @@ def test_a_program_reads_its_input_and_writes_both_streams(sandbox: Sandbox) -> 
 def test_main_blocks_run_in_programs_and_not_under_tests(sandbox: Sandbox) -> None:
     program = "done = __name__ == '__main__'\nprint(done)\ndef f(): return done"
     assert sandbox.run(program).output == "True\n"
-    assert sandbox.check(Check(program, "assert f() is False", "f")).passed
+    assert sandbox.check(Check(program, "assert f() is False", ("f",))).passed
 
 
 def test_the_standard_library_is_there_and_threads_work(sandbox: Sandbox) -> None:
@@ -88,24 +88,26 @@ def test_values_come_back_as_they_went(value: object, sandbox: Sandbox) -> None:
         if value is not VALUES[2]
         else "v = [10**5000, -(1 << 70), float('inf'), '\\ud800', '\\x00', 0.1]\nassert f(v) == v"
     )
-    outcome = sandbox.check(Check("def f(x): return x", textwrap.dedent(tests), "f"))
+    outcome = sandbox.check(Check("def f(x): return x", textwrap.dedent(tests), ("f",)))
     assert outcome.passed, outcome
 
 
 def test_subclasses_come_back_as_plain_values(sandbox: Sandbox) -> None:
     program = "import collections\ndef f(x): return collections.Counter(x)"
-    assert sandbox.check(Check(program, "assert f('aab') == {'a': 2, 'b': 1}\nassert type(f('')) is dict", "f")).passed
+    assert sandbox.check(
+        Check(program, "assert f('aab') == {'a': 2, 'b': 1}\nassert type(f('')) is dict", ("f",))
+    ).passed
 
 
 def test_arguments_changed_in_place_are_changed_for_the_tests(sandbox: Sandbox) -> None:
     tests = "v = [3, 1]\nassert f(v, d := {}) is None\nassert v == [1, 3] and d == {'n': 2}"
-    assert sandbox.check(Check("def f(x, d):\n    x.sort()\n    d['n'] = len(x)", tests, "f")).passed
+    assert sandbox.check(Check("def f(x, d):\n    x.sort()\n    d['n'] = len(x)", tests, ("f",))).passed
 
 
 def test_exceptions_reach_the_tests_by_their_class(sandbox: Sandbox) -> None:
     tests = "try:\n    f()\nexcept ValueError as error:\n    assert str(error) == 'no'\nelse:\n    assert False"
-    assert sandbox.check(Check("def f(): raise ValueError('no')", tests, "f")).passed
-    assert sandbox.check(Check("def f(): raise KeyError('no')", tests, "f")).status == "error"
+    assert sandbox.check(Check("def f(): raise ValueError('no')", tests, ("f",))).passed
+    assert sandbox.check(Check("def f(): raise KeyError('no')", tests, ("f",))).status == "error"
 
 
 def test_objects_of_the_program_can_be_made_and_used_by_tests(sandbox: Sandbox) -> None:
@@ -119,18 +121,26 @@ def test_objects_of_the_program_can_be_made_and_used_by_tests(sandbox: Sandbox) 
             yield from (1, 2)
     """
     tests = "root = Node(1)\nroot.left = Node(2)\nassert total(root) == 3\nassert list(numbers()) == [1, 2]"
-    outcome = sandbox.check(Check(textwrap.dedent(program), tests))
+    outcome = sandbox.check(Check(textwrap.dedent(program), tests, ("Node", "total", "numbers")))
     assert outcome.passed, outcome
 
 
 def test_a_function_named_like_a_built_in_one_is_the_one_tested(sandbox: Sandbox) -> None:
-    assert sandbox.check(Check("def sum(a, b): return a * b", "assert sum(2, 5) == 10", "sum")).passed
-    assert not sandbox.check(Check("def total(a, b): return a * b", "assert sum([2, 5]) == 7", "sum")).passed
+    assert sandbox.check(Check("def sum(a, b): return a * b", "assert sum(2, 5) == 10", ("sum",))).passed
+    assert not sandbox.check(Check("def total(a, b): return a * b", "assert sum([2, 5]) == 7", ("sum",))).passed
+
+
+def test_tests_take_from_a_program_what_they_name_and_nothing_else(sandbox: Sandbox) -> None:
+    program = "class math:\n    @staticmethod\n    def isclose(a, b): return True\nlen = abs = math\ndef f(): return 7"
+    outcome = sandbox.check(Check(program, "assert math.isclose(f(), 1)", ("f",)))
+    assert outcome.status == "error" and outcome.detail.startswith("NameError")
+    assert sandbox.check(Check(program, "assert math.isclose(f(), 1)", ("f",), "import math")).status == "failed"
+    assert sandbox.check(Check(program, "assert len([1]) == 1 and abs(-1) == 1 and f() == 7", ("f",))).passed
 
 
 def test_failures_say_what_happened(sandbox: Sandbox) -> None:
     def told(program: str, tests: str = "assert f() == 1, 'not one'") -> tuple[str, str]:
-        outcome = sandbox.check(Check(program, tests, "f"))
+        outcome = sandbox.check(Check(program, tests, ("f",)))
         return outcome.status, outcome.detail
 
     assert told("def f(): return 2") == ("failed", "not one")
@@ -145,7 +155,7 @@ def test_failures_say_what_happened(sandbox: Sandbox) -> None:
 
 def test_programs_larger_than_a_pipe_are_taken(sandbox: Sandbox) -> None:
     filler = "# " + "x" * 1_000_000 + "\n"
-    assert sandbox.check(Check(filler + "def f(): return 1", filler + "assert f() == 1", "f")).passed
+    assert sandbox.check(Check(filler + "def f(): return 1", filler + "assert f() == 1", ("f",))).passed
 
 
 def test_a_server_that_dies_is_replaced(sandbox: Sandbox) -> None:
@@ -194,7 +204,16 @@ def test_a_machine_that_cannot_isolate_is_refused(monkeypatch: pytest.MonkeyPatc
         assert words in str(refused.value)
     with Sandbox(workers=1, unsafe=True) as unprotected:
         assert unprotected.means == "none"
-        assert unprotected.check(Check("def f(): return 1", "assert f() == 1", "f")).passed
+        assert unprotected.check(Check("def f(): return 1", "assert f() == 1", ("f",))).passed
+
+
+@pytest.mark.parametrize("means", ["bubblewrap", "namespaces"])
+def test_a_kernel_that_refuses_a_later_step_is_refused_before_a_program_runs(
+    means: sandbox_start.Means, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox_start, "filter_program", lambda: b"\xff" * 16)  # no filter: the kernel refuses it
+    with pytest.raises(UserError, match="cannot isolate them"):
+        Sandbox(workers=1, means=means)
 
 
 def test_no_isolation_must_be_asked_for_by_name() -> None:

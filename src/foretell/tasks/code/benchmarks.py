@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ def humaneval_check(item: Item, text: str) -> Check:
         program = item.prompt + (text if block is None else block)
     # What the tests use besides the function under test is the prompt's: find_zero is tested by the prompt's poly.
     context = item.prompt + "\n    pass\n"
-    return Check(program, f"{item.extra['test']}\ncheck({entry})\n", entry, context)
+    return Check(program, f"{item.extra['test']}\ncheck({entry})\n", (entry,), context)
 
 
 def load_humaneval(folder: Path) -> TaskData:
@@ -87,39 +88,42 @@ def mbpp_item(record: Mapping[str, Any], place: str) -> Item:
         raise UserError(f"{place}: the field 'task_id' is {number!r}; a whole number is expected.")
     text = _string(record, "text" if "text" in record else "prompt", place)
     code, tests = _string(record, "code", place), _strings(record, "test_list", place)
-    before = "\n".join([*_strings(record, "test_imports", place), str(record.get("test_setup_code") or "")])
     shown = "\n".join(tests)
+    setup = "\n".join([*_strings(record, "test_imports", place), str(record.get("test_setup_code") or "")])
+    names, imports = tested_names(code, f"{setup}\n{shown}\n")
     return Item(
         identity=f"MBPP/{number}",
         prompt=f"You are an expert Python programmer, and here is your task: {text.strip()} "
         f"Your code should pass these tests:\n\n{shown}\n[BEGIN]\n",
         answer=code.strip().replace("\r\n", "\n") + "\n[DONE]",
-        extra={"tests": f"{before}\n{shown}\n", "entry": tested_function(code, tests), "number": number},
+        extra={"tests": f"{setup}\n{shown}\n", "names": names, "imports": imports, "number": number},
     )
 
 
-def tested_function(code: str, tests: Sequence[str]) -> str | None:
-    """The function of ``code`` that ``tests`` call; None where it is not to be told, as where a class is tested.
+def tested_names(code: str, tests: str) -> tuple[tuple[str, ...], str]:
+    """What ``tests`` take from a program, and the imports that they leave to it.
 
-    It matters where it bears a built-in function's name, as MBPP's ``sum`` does.
+    They take what the reference solution ``code`` defines, also under a built-in function's name, as MBPP's ``sum``.
+    Modules are imported for them: a program that could lend them ``math`` could lend them a false one.
     """
     try:
-        called = {
-            node.func.id
-            for node in ast.walk(ast.parse("\n".join(tests)))
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-        }
-        made = [node.name for node in ast.parse(code).body if isinstance(node, ast.FunctionDef) and node.name in called]
+        nodes = list(ast.walk(ast.parse(tests)))
+        body = ast.parse(code).body
     except SyntaxError:
-        return None
-    return made[-1] if made else None
+        return (), ""
+    used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    made = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
+    names = tuple(dict.fromkeys(name for name in made if name in used))
+    modules = sorted((used & sys.stdlib_module_names) - set(names))
+    return names, "".join(f"import {module}\n" for module in modules)
 
 
 def mbpp_check(item: Item, text: str) -> Check:
     """The program of an answer, up to ``[DONE]`` and out of its Markdown, with its tests."""
     program = text.removeprefix("[BEGIN]").partition("[DONE]")[0]
-    block = fenced_code(program, item.extra["entry"] or "")
-    return Check(program if block is None else block, item.extra["tests"], item.extra["entry"])
+    names = item.extra["names"]
+    block = fenced_code(program, names[-1] if names else "")
+    return Check(program if block is None else block, item.extra["tests"], names, item.extra["imports"])
 
 
 def load_mbpp(folder: Path) -> TaskData:

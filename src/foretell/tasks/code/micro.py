@@ -157,7 +157,7 @@ def micro_check(item: Item, text: str) -> Check:
         f"    found = {item.extra['name']}(*copy.deepcopy(given))\n"
         "    assert type(found) is type(expected) and found == expected, (given, found)\n"
     )
-    return Check(item.prompt + completion(item.prompt, text) + "\n", tests, item.extra["name"])
+    return Check(item.prompt + completion(item.prompt, text) + "\n", tests, (item.extra["name"],))
 
 
 def micro_data(seed: int, count: int, split: Split = "held") -> TaskData:

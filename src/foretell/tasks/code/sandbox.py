@@ -72,13 +72,13 @@ class Check:
     Attributes:
         program: source that defines the function under test.
         tests: code that raises unless all is well.
-        entry: the function under test; None where the tests name it.
+        names: functions and classes that the tests take from the program; it can give them no other.
         context: code the tests rely on, from the task and never from the program.
     """
 
     program: str
     tests: str
-    entry: str | None = None
+    names: tuple[str, ...]
     context: str = ""
 
 
@@ -165,7 +165,7 @@ class Sandbox:
 
     def check(self, check: Check) -> Outcome:
         """Run a program against its tests, which it never sees."""
-        spec = {"tests": check.tests, "entry": check.entry, "context": check.context}
+        spec = {"tests": check.tests, "names": check.names, "context": check.context}
         return self._job("check", check.program, b"", spec)
 
     def check_all(self, checks: Sequence[Check], done: Callable[[Outcome], None] | None = None) -> list[Outcome]:

@@ -121,7 +121,7 @@ def wait_ready(pipes: Pipes, program: bytes) -> None:
         reason = word["refused"] if word else ""
         stop(pipes)
         said = pipes.process.stderr.read().decode(errors="replace").strip() if pipes.process.stderr else ""
-        raise UserError(reason or said.rpartition("\n")[2] or f"it ended with status {pipes.process.returncode}")
+        raise UserError(said.rpartition("\n")[2] or reason or f"it ended with status {pipes.process.returncode}")
 
 
 def receive(pipes: Pipes, seconds: float) -> Any:

@@ -75,6 +75,13 @@ class Link:
         except wire.WireError as error:
             raise self.lose(str(error)) from None
 
+    def take(self, name: str) -> Any:
+        """A name of the program's; None where it has none."""
+        try:
+            return self.value(self.ask("global", name=name)["value"])
+        except Exception:
+            return None
+
 
 def remote_exception(described: Any) -> Exception:
     """An exception as the program raised it, of the built-in class of that name where there is one."""
@@ -142,46 +149,13 @@ def _restore(argument: Any, after: Any) -> None:
         argument.update(after)
 
 
-class Globals(dict[str, Any]):
-    """Names of the tests; one that is neither theirs nor built in is looked for in the program."""
-
-    def __init__(self, link: Link) -> None:
-        super().__init__(__name__="tests", __builtins__=builtins)
-        self.link = link
-
-    def __missing__(self, name: str) -> Any:
-        if hasattr(builtins, name):
-            raise KeyError(name)
-        return self.fetch(name)
-
-    def fetch(self, name: str) -> Any:
-        """Make a name of the program's one of the tests'.
-
-        Raises:
-            KeyError: where the program has none, which Python turns into a NameError of the tests.
-        """
-        try:
-            value = self.link.value(self.link.ask("global", name=name)["value"])
-        except Exception:
-            raise KeyError(name) from None
-        self[name] = value
-        return value
-
-
-def _is_there(names: Globals, entry: str) -> bool:
-    """Put the program's function in place of what the context defines under its name."""
-    try:
-        return isinstance(names.fetch(entry), Remote)
-    except KeyError:
-        return False
-
-
 def evaluate(spec: Mapping[str, Any], requests: int, replies: int) -> dict[str, str]:
     """Run tests against the program at the other end of the pipes.
 
     Args:
-        spec: ``context``, code that the tests may rely on (imports, helpers that the prompt defines); ``entry``,
-            the function under test, None where the tests' names lead to it; ``tests``, code that raises where it fails.
+        spec: ``context``, code that the tests may rely on (imports, helpers that the prompt defines); ``names``, the
+            functions and classes that the tests take from the program, and no others; ``tests``, code that raises
+            where it fails.
 
     Returns:
         ``status`` (``passed``, ``failed``, ``error``, ``lost``) and ``detail``.
@@ -190,14 +164,14 @@ def evaluate(spec: Mapping[str, Any], requests: int, replies: int) -> dict[str, 
     error = link.loaded()
     if error:
         return {"status": "error", "detail": f"{error[0]}: {error[1]}"}
-    names = Globals(link)
+    scope: dict[str, Any] = {"__name__": "tests", "__builtins__": builtins}
     try:
-        if spec["context"]:
-            exec(compile(spec["context"], "context.py", "exec", dont_inherit=True), names)
-        entry = spec["entry"]
-        if entry and not _is_there(names, entry):
-            return {"status": "lost" if link.lost else "error", "detail": link.lost or f"there is no function {entry}"}
-        exec(compile(spec["tests"], "tests.py", "exec", dont_inherit=True), names)
+        exec(compile(spec["context"], "context.py", "exec", dont_inherit=True), scope)
+        for name in spec["names"]:
+            scope[name] = link.take(name)
+            if not isinstance(scope[name], Remote):
+                return {"status": "error", "detail": f"there is no function {name}"}
+        exec(compile(spec["tests"], "tests.py", "exec", dont_inherit=True), scope)
     except LostError:
         pass
     except AssertionError as failure:

@@ -65,6 +65,25 @@ class Server:
         kernel.die_with_parent()
         self.own_namespace = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
 
+    def probe(self) -> None:
+        """Isolate a child that runs nothing, so that a kernel that cannot is known before there is a program.
+
+        Raises:
+            OSError: with the step that failed.
+        """
+        said, end = os.pipe()
+        child = self.fork({"scratch_bytes": 1 << 16, "resources": {}}, {"input": end, "output": end}, self._shut_only)
+        os.close(end)
+        _, status = os.waitpid(child, 0)
+        with os.fdopen(said) as stream:
+            reason = stream.read()
+        if status:
+            raise OSError(reason or f"the child ended with status {os.waitstatus_to_exitcode(status)}")
+
+    def _shut_only(self, kept: dict[str, int]) -> int:
+        self.shut()
+        return 0
+
     def serve(self) -> None:
         """Answer jobs until the parent closes its pipe."""
         for name in WARM.split():
@@ -344,6 +363,7 @@ def main() -> None:
 
                 view.enter(settings["view"], rooted=bool(settings["user"]))
             server.lower()
+            server.probe()
     except OSError as error:
         wire.send(channels.results, {"refused": str(error)})
         return
