@@ -15,7 +15,7 @@ _FUNCTIONS = "f g h run get make find give take apply solve value result answer 
 WORDS, FUNCTIONS = _WORDS.split(), _FUNCTIONS.split()
 OTHERS, LOOPED = ("out", "res", "total", "found", "acc", "current"), ("x", "item", "part", "each")
 _NAMES = {
-    "int": "a b n m k p q left right first other",
+    "int": "a b n m k p q left right start other",
     "bool": "a b p q flag ok ready done",
     "word": "s t name word key label",
     "text": "text line string message",
