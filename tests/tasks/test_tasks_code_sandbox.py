@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -158,6 +160,13 @@ def test_programs_larger_than_a_pipe_are_taken(sandbox: Sandbox) -> None:
     assert sandbox.check(Check(filler + "def f(): return 1", filler + "assert f() == 1", ("f",))).passed
 
 
+def test_what_is_too_long_is_said_to_be(sandbox: Sandbox) -> None:
+    outcome = sandbox.check(Check("#" * 2_000_000, "", ()))
+    assert outcome.status == "error" and "1,048,576 bytes" in outcome.detail
+    with pytest.raises(UserError, match="1,048,576 characters"):
+        sandbox.check(Check("", "#" * 2_000_000, ()))
+
+
 def test_a_server_that_dies_is_replaced(sandbox: Sandbox) -> None:
     with Sandbox(workers=1, means=sandbox.means) as single:
         pipes = single._idle.get()
@@ -166,6 +175,33 @@ def test_a_server_that_dies_is_replaced(sandbox: Sandbox) -> None:
         pipes.process.wait()
         single._idle.put(pipes)
         assert single.run("print(1)").output == "1\n"
+
+
+def test_a_server_that_dies_under_a_program_is_tried_once_more(sandbox: Sandbox) -> None:
+    def kill_servers(times: int) -> None:
+        for _ in range(times):
+            time.sleep(0.5)
+            while not children():
+                time.sleep(0.05)
+            os.killpg(children()[0], 9)
+
+    def children() -> list[int]:
+        listed = Path(f"/proc/{os.getpid()}/task/{main}/children").read_text().split()
+        return [child for child in map(int, listed) if child not in before]
+
+    main = threading.get_native_id()
+    listed = Path(f"/proc/{os.getpid()}/task/{main}/children")
+    if not listed.exists():
+        pytest.skip("the kernel does not list a process's children")
+    before: list[int] = []
+    before = children()
+    for times, status in ((1, "finished"), (2, "died")):
+        with Sandbox(Limits(wall_seconds=0.9), workers=1, means=sandbox.means) as single:
+            killer = threading.Thread(target=kill_servers, args=(times,))
+            killer.start()
+            outcome = single.run("import time\ntime.sleep(0.8)")
+            killer.join()
+            assert outcome.status == status, outcome
 
 
 def test_a_sandbox_that_is_closed_runs_nothing(sandbox: Sandbox) -> None:

@@ -19,6 +19,7 @@ from foretell.tasks.code.inside import wire
 
 Status = Literal["passed", "failed", "error", "lost", "died", "timeout", "output", "finished"]
 ANSWER_SECONDS = 60.0
+MAX_BYTES = wire.MAX_MESSAGE // 8  # what is sent as JSON may take six bytes for one
 
 
 @dataclass(frozen=True)
@@ -184,27 +185,43 @@ class Sandbox:
     def _job(self, kind: str, program: str, stdin: bytes, spec: dict[str, Any] | None) -> Outcome:
         if self._closed:
             raise RuntimeError("the sandbox is closed")
+        # Text that is no Unicode is no program; it is refused by the compiler, not here.
+        source = program.encode(errors="surrogatepass")
+        if len(source) > MAX_BYTES or len(stdin) > MAX_BYTES:
+            return Outcome("error", f"a program or its input is longer than {MAX_BYTES:,} bytes")
+        if spec is not None and sum(map(len, (spec["tests"], spec["context"]))) > MAX_BYTES:
+            raise UserError(
+                f"The tests of a program are longer than {MAX_BYTES:,} characters, the most that are taken."
+            )
+        for _ in range(2):  # a server can fall victim to a machine that is out of memory; a second one is tried
+            result = self._attempt(kind, source, stdin, spec)
+            if result is not None:
+                return Outcome(**result)
+        return Outcome("died", "the sandbox's server was killed twice; the machine may be out of memory")
+
+    def _attempt(self, kind: str, source: bytes, stdin: bytes, spec: dict[str, Any] | None) -> dict[str, Any] | None:
+        """The result of a job; None where the server died of it."""
         pipes = self._idle.get()
+        result = None
         try:
-            if pipes is None or pipes.process.poll() is not None:
-                pipes = sandbox_start.start(self.means)
-            # Text that is no Unicode is no program; it is refused by the compiler, not here.
-            result = self._converse(pipes, kind, program.encode(errors="surrogatepass"), stdin, spec)
-        except BaseException:
-            if pipes is not None:
+            if pipes is not None and pipes.process.poll() is not None:
                 sandbox_start.stop(pipes)
-            self._idle.put(None)
-            raise
-        if result["status"] == "unready":
-            sandbox_start.stop(pipes)
-            self._idle.put(None)
+                pipes = None
+            if pipes is None:
+                pipes = sandbox_start.start(self.means)
+            result = self._converse(pipes, kind, source, stdin, spec)
+        finally:
+            well = result is not None and result["status"] != "unready"
+            if pipes is not None and not well:
+                sandbox_start.stop(pipes)
+            self._idle.put(pipes if well else None)
+        if result is not None and result["status"] == "unready":
             raise UserError(f"The sandbox could not isolate a program, which was not run: {result['detail'][:300]}.")
-        self._idle.put(pipes)
-        return Outcome(**result)
+        return result
 
     def _converse(
         self, pipes: sandbox_start.Pipes, kind: str, program: bytes, stdin: bytes, spec: dict[str, Any] | None
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | None:
         limits = {
             "resources": self.limits.resources(),
             "wall_seconds": self.limits.wall_seconds,
@@ -220,10 +237,10 @@ class Sandbox:
                 wire.send(pipes.tests, spec)
         except BrokenPipeError:
             pass  # the server says why
-        result = sandbox_start.receive(pipes, self.limits.wall_seconds + ANSWER_SECONDS)
-        if result is None:
-            raise RuntimeError("the sandbox's server ended without a word")
-        return dict(result)
+        try:
+            return sandbox_start.receive(pipes, self.limits.wall_seconds + ANSWER_SECONDS)
+        except (OSError, wire.WireError, TimeoutError):
+            return None
 
 
 def _first_server(means: sandbox_start.Means | None, unsafe: bool) -> sandbox_start.Pipes:

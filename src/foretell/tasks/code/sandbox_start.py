@@ -20,7 +20,7 @@ from foretell.tasks.code.sandbox_filter import filter_program
 
 INSIDE = Path(__file__).parent / "inside"
 NOBODY = 65534
-LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64")
+LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/nix/store")
 START_SECONDS = 30.0
 BOOT = "import sys; sys.path.insert(0, {folder!r}); from inside import server; del sys.path[0]; server.main()"
 
