@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from foretell.core.errors import UserError
+from foretell.core.files import content_hash
 from foretell.data.config import TokenizerConfig
 from foretell.data.tokenizer import train_tokenizer
 from foretell.tasks.code.grading import Grader
@@ -53,11 +54,11 @@ def test_every_answer_passes_and_nothing_else_does(grader: Grader) -> None:
     assert [(item.prompt, found) for item, found in zip(items, right, strict=True) if not found.passed] == []
     empty = grader.sandbox().check_all([micro_check(item, "") for item in items])
     passed = [item.extra["template"] for item, found in zip(items, empty, strict=True) if found.passed]
-    assert set(passed) <= {"return None"}  # a bare return gives it
+    assert set(passed) == {"return None"}  # a bare return gives it
 
 
 def test_a_task_grades_samples(grader: Grader) -> None:
-    task = micro_code(count=7, grader=grader)
+    task = micro_code(count=8, grader=grader)
     data = task.load(Path("unused"))
     for item in data.items:
         grade = task.grade(item, Response(texts=(item.answer + "\n\ndef next(", " 1 +", item.answer + "\n")))
@@ -74,7 +75,7 @@ def test_every_template_has_problems_that_tell_its_answer_from_trivial_ones(temp
         assert isinstance(tree.body[0], ast.FunctionDef) and tree.body[0].name == problem.name
         assert not problem.prompt.endswith(" ") and "{" not in problem.prompt.replace("{}", "")
         if f"return{problem.answer}" not in EMPTY_BODIES:
-            assert len({repr(expected) for _, expected in problem.cases}) > 1 or template.level == 0
+            assert len({repr(expected) for _, expected in problem.cases}) > 1 or template.level <= 1
 
 
 def solved(template: Template, by: Template, seed: int) -> bool:
@@ -96,11 +97,11 @@ def solved(template: Template, by: Template, seed: int) -> bool:
 
 
 def test_no_function_that_is_trained_on_answers_one_that_is_asked() -> None:
-    """From the third level on; copying and selecting differ in what the description names."""
+    """From the fourth level on; below, functions differ in what the description names."""
     pairs = [
         (asked, trained)
         for asked, trained in itertools.product(HELD, TRAINED)
-        if asked.level >= 2
+        if asked.level >= 3
         and len(asked.kinds) == len(trained.kinds)
         # max(True, False) is True or False: numbers' functions are no answers to questions about truth values.
         and ("bool" in asked.kinds) == ("bool" in trained.kinds)
@@ -113,26 +114,30 @@ def test_no_function_that_is_trained_on_answers_one_that_is_asked() -> None:
 def test_levels_have_templates_on_both_sides() -> None:
     for level in range(len(LEVELS)):
         assert sum(template.level == level for template in HELD) >= 6
-        assert sum(template.level == level for template in TRAINED) >= 7
+        assert sum(template.level == level for template in TRAINED) >= 6
     bodies = {template.body for template in TRAINED}
-    assert not [template.name for template in HELD if template.level >= 2 and template.body in bodies]
+    assert not [template.name for template in HELD if template.level >= 3 and template.body in bodies]
 
 
 def test_problems_depend_on_the_seed_alone() -> None:
-    first, again, other = (micro_data(seed, 70).items for seed in (1, 1, 2))
+    first, again, other = (micro_data(seed, 80).items for seed in (1, 1, 2))
     assert first == again
     assert {item.prompt for item in first} != {item.prompt for item in other}
-    longer = micro_data(1, 140).items
-    assert longer[:70] == first
-    assert len({item.identity for item in longer}) == 140
+    longer = micro_data(1, 160).items
+    assert longer[:80] == first
+    assert len({item.identity for item in longer}) == 160
 
 
 def test_problems_are_known_by_their_text() -> None:
     """A change of generator or templates changes these, and must raise the version."""
-    item = micro_data(0, 7).items[5]
-    assert item.identity == "micro-code/1/held/0/5"
-    assert item.prompt == 'def answer(key):\n    """Return key with a capital."""\n    return'
-    assert item.answer == " key.capitalize()"
+    items = micro_data(0, 400).items
+    assert items[6].identity == "micro-code/1/held/0/6"
+    assert items[6].prompt == 'def work(t):\n    """Capitalize t."""\n    return'
+    assert items[6].answer == " t.capitalize()"
+    assert (
+        content_hash([[item.prompt, item.answer, repr(item.extra["cases"])] for item in items])[:16]
+        == "662f267a6f33c3eb"
+    )
 
 
 @pytest.mark.parametrize("level", range(len(LEVELS)))
@@ -143,7 +148,7 @@ def test_prompts_of_a_level_differ(level: int) -> None:
 
 def test_a_prompt_with_two_examples_fits_256_tokens(small_corpus: Path, tmp_path: Path) -> None:
     tokenizer = train_tokenizer(small_corpus / "corpus", TokenizerConfig(vocab_size=1024), tmp_path)
-    data = micro_data(0, 700)
+    data = micro_data(0, 800)
     most = {}
     for level in LEVELS:
         examples = sorted(len(tokenizer.encode(f"{item.prompt}{item.answer}\n\n")) for item in data.examples[level])
@@ -156,7 +161,7 @@ def test_documents_are_python_of_training_templates() -> None:
     documents = list(itertools.islice(micro_documents(0), 150))
     assert len({document.text for document in documents}) == 150
     assert {document.project for document in documents} == {"micro-code-0", "micro-code-1"}
-    held = {item.prompt + item.answer for item in micro_data(0, 700).items if LEVELS.index(item.group) >= 2}
+    held = {item.prompt + item.answer for item in micro_data(0, 800).items if LEVELS.index(item.group) >= 3}
     for document in documents:
         functions = ast.parse(document.text).body
         assert len(functions) == 8 and all(isinstance(function, ast.FunctionDef) for function in functions)
@@ -197,7 +202,7 @@ def test_a_number_of_problems_is_needed() -> None:
 
 def test_trivial_answers_pass_few_problems(grader: Grader) -> None:
     """What a model scores that has learnt nothing but to return the first name it sees."""
-    items = micro_data(5, 140).items
+    items = micro_data(5, 160).items
 
     def first_name(item: Item) -> str:
         name = item.prompt.partition("(")[2].partition(")")[0].partition(",")[0]
@@ -205,4 +210,4 @@ def test_trivial_answers_pass_few_problems(grader: Grader) -> None:
 
     outcomes = grader.sandbox().check_all([micro_check(item, first_name(item)) for item in items])
     passed = [item.group for item, found in zip(items, outcomes, strict=True) if found.passed]
-    assert set(passed) <= {"copy"} and len(passed) <= 8, passed
+    assert set(passed) <= {"constant", "copy"} and len(passed) <= 10, passed

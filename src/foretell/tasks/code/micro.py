@@ -1,4 +1,4 @@
-"""micro-code: small Python functions to complete, graded by running, from copying a name to two-step functions.
+"""micro-code: small Python functions to complete, graded by running, from constants to two-step functions.
 
 Models of 1e5 to 1e9 parameters pass between a tenth of a percent and nearly all of it, so a capability can be measured
 on every rung of a ladder. Problems are generated, without end, from templates; those that are asked and those that may
@@ -105,7 +105,7 @@ def problems(seed: int, split: Split, level: int) -> Iterator[Problem]:
     Args:
         seed: any whole number; the same one gives the same problems everywhere.
         split: ``held``, templates that are asked; ``train``, those that examples and training documents come from.
-        level: 0 (copying) to 6 (two steps).
+        level: 0 (constants) to 7 (two steps).
     """
     templates = [template for template in TEMPLATES if template.level == level and template.held == (split == "held")]
     seen: set[str] = set()
@@ -182,12 +182,12 @@ def micro_data(seed: int, count: int, split: Split = "held") -> TaskData:
     return TaskData(items, examples)
 
 
-def micro_code(seed: int = 0, count: int = 350, split: Split = "held", grader: Grader | None = None) -> Task:
+def micro_code(seed: int = 0, count: int = 400, split: Split = "held", grader: Grader | None = None) -> Task:
     """micro-code as a task: pass@1 over all levels alike, with two worked examples of the item's level.
 
     Args:
         seed: of the problems.
-        count: of them; a multiple of seven asks the levels equally often.
+        count: of them; a multiple of eight asks the levels equally often.
         split: ``held`` for templates that no training document comes from, ``train`` for the others.
         grader: the one that all tasks share where None.
     """

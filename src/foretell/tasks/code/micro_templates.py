@@ -1,11 +1,11 @@
-"""The functions that micro-code asks for: small, exact, and of seven levels."""
+"""The functions that micro-code asks for: small, exact, and of eight levels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
 
-LEVELS = ("copy", "select", "operate", "compose", "loop", "text", "two steps")
+LEVELS = ("constant", "copy", "select", "operate", "compose", "loop", "text", "two steps")
 
 
 @dataclass(frozen=True)

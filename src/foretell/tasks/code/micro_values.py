@@ -15,6 +15,7 @@ _FUNCTIONS = "f g h run get make find give take apply solve value result answer 
 WORDS, FUNCTIONS = _WORDS.split(), _FUNCTIONS.split()
 OTHERS, LOOPED = ("out", "res", "total", "found", "acc", "current"), ("x", "item", "part", "each")
 _NAMES = {
+    "plain": "x n s v a y",
     "int": "a b n m k p q left right start other",
     "bool": "a b p q flag ok ready done",
     "word": "s t name word key label",
@@ -33,6 +34,7 @@ def _text(random: Random) -> str:
 
 
 VALUES: dict[str, Callable[[Random], Any]] = {
+    "plain": lambda random: random.randint(-9, 99),
     "int": lambda random: random.randint(-9, 12) if random.random() < 0.8 else random.randint(-99, 99),
     "natural": lambda random: random.randint(1, 9),
     "positive": lambda random: random.randint(10, 99),
