@@ -148,11 +148,11 @@ def test_the_scratch_folder_is_new_for_every_program(sandbox: Sandbox) -> None:
         assert sandbox.run("import os\nprint(os.listdir('.'))\nopen('left', 'w').write('x')").output == "[]\n"
 
 
-def test_programs_in_parallel_do_not_meet() -> None:
-    with Sandbox(LIMITS, workers=2) as sandbox:
+def test_programs_in_parallel_do_not_meet(sandbox: Sandbox) -> None:
+    with Sandbox(LIMITS, workers=2, means=sandbox.means) as both:
         results: list[str] = []
         program = "import os, time\nopen('/tmp/x', 'x').close()\ntime.sleep(0.3)\nprint(os.listdir('/tmp'))"
-        threads = [threading.Thread(target=lambda: results.append(sandbox.run(program).output)) for _ in range(4)]
+        threads = [threading.Thread(target=lambda: results.append(both.run(program).output)) for _ in range(4)]
         for thread in threads:
             thread.start()
         for thread in threads:
