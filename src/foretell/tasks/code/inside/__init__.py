@@ -1,0 +1,1 @@
+"""What runs inside the sandbox: the standard library only, so that nothing else need be visible there."""
