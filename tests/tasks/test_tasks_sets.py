@@ -320,7 +320,7 @@ def test_vqa_and_scienceqa_in_their_original_forms(tmp_path: Path) -> None:
         find_task("scienceqa").load(tmp_path)
 
 
-@pytest.mark.parametrize("name", sorted(built_in()))
+@pytest.mark.parametrize("name", sorted(set(built_in()) - {"micro-code"}))  # which reads nothing
 def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"has no (file|folder) '.+'.* expected there") as caught:
         find_task(name).load(tmp_path)

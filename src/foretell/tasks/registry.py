@@ -17,13 +17,22 @@ from foretell.core.errors import UserError
 from foretell.core.wording import as_json, listed
 from foretell.data.compression import inner_suffix
 from foretell.tasks import own
+from foretell.tasks.code.benchmarks import humaneval, mbpp
+from foretell.tasks.code.micro import micro_code
 from foretell.tasks.sets import arithmetic, bbh, common_sense, mmlu, mmmu, passages, pictures, reasoning
 from foretell.tasks.task import Task
 
 GROUP = "foretell.tasks"
+
+
+def programs() -> list[Task]:
+    """Tasks whose answers are graded by running them."""
+    return [humaneval(), mbpp(), micro_code()]
+
+
 BUILT_IN: tuple[Callable[[], list[Task]], ...] = (
     mmlu.tasks, common_sense.tasks, passages.tasks, arithmetic.tasks, reasoning.tasks, bbh.tasks, mmmu.tasks,
-    pictures.tasks,
+    pictures.tasks, programs,
 )  # fmt: skip
 NEAR = 3  # names that an error suggests
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from foretell.core.errors import UserError
-from foretell.core.files import read_json
 from foretell.data.rows import read_jsonl
 from foretell.tasks.code.grading import Grader, defines, fenced_code, program_grader
 from foretell.tasks.code.sandbox import Check
+from foretell.tasks.files import find_file, read_rows
 from foretell.tasks.task import Item, Task, TaskData
 
 HUMANEVAL_FIELDS = ("task_id", "prompt", "test", "entry_point", "canonical_solution")
+HUMANEVAL_FILES = ("humaneval/HumanEval.jsonl", "HumanEval.jsonl")
+MBPP_FILES = ("mbpp/mbpp.jsonl", "mbpp.jsonl", "mbpp/sanitized-mbpp.json", "sanitized-mbpp.json")
 HUMANEVAL_STOP = ("\nclass ", "\ndef ", "\n#", "\nif ", "\nprint(", "\n```")
 MBPP_TESTS = range(11, 511)
 MBPP_EXAMPLES = (2, 3, 4)
@@ -58,7 +60,7 @@ def load_humaneval(folder: Path) -> TaskData:
     Raises:
         UserError: where neither is there, or a record is malformed.
     """
-    path = _find(folder, "humaneval", ("HumanEval.jsonl.gz", "HumanEval.jsonl"))
+    path = find_file(folder, *HUMANEVAL_FILES)
     return TaskData([humaneval_item(row, f"{path} line {number}") for number, row in read_jsonl(path)])
 
 
@@ -74,6 +76,7 @@ def humaneval(grader: Grader | None = None) -> Task:
         source="github.com/openai/human-eval, data/HumanEval.jsonl.gz, MIT",
         stop=HUMANEVAL_STOP,
         tokens=512,
+        files=" or ".join(HUMANEVAL_FILES),
     )
 
 
@@ -134,12 +137,9 @@ def load_mbpp(folder: Path) -> TaskData:
     Raises:
         UserError: where none is there, or a record is malformed.
     """
-    path = _find(folder, "mbpp", ("mbpp.jsonl", "mbpp.jsonl.gz", "sanitized-mbpp.json"))
-    if path.suffix == ".json":
-        rows = read_json(path)
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise UserError(f"{path} holds no list of objects, which is sanitized MBPP's form.")
-        places = [(f"{path} entry {number}", row) for number, row in enumerate(rows, start=1)]
+    path = find_file(folder, *MBPP_FILES)
+    if path.name.startswith("sanitized-mbpp.json"):
+        places = [(row.place, dict(row.cells)) for row in read_rows(path)]
     else:
         places = [(f"{path} line {number}", row) for number, row in read_jsonl(path)]
     items = [mbpp_item(row, place) for place, row in places]
@@ -163,15 +163,8 @@ def mbpp(grader: Grader | None = None) -> Task:
         shots=3,
         stop=("[DONE]",),
         tokens=512,
+        files=" or ".join(MBPP_FILES),
     )
-
-
-def _find(folder: Path, name: str, files: Sequence[str]) -> Path:
-    for place in (folder / name, folder):
-        for file in files:
-            if (place / file).is_file():
-                return place / file
-    raise UserError(f"{folder} has no {' or '.join(files)}, nor has its subfolder {name}; one of them is needed.")
 
 
 def _string(record: Mapping[str, Any], name: str, place: str) -> str:

@@ -206,6 +206,7 @@ def micro_code(seed: int = 0, count: int = 400, split: Split = "held", grader: G
         shots=2,
         stop=("\n\n", "\ndef ", "\nclass ", "\n#", "\n@"),
         tokens=64,
+        files="none; the task makes its problems.",
     )
 
 
