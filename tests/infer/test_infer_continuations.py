@@ -102,7 +102,7 @@ def test_any_prompt_and_continuations(prompt, continuations) -> None:
     [
         ({"continuations": ((1,), ())}, "A continuation is empty"),
         ({"continuations": ((1, small_model.VOCABULARY),)}, "has the token 280"),
-        ({"continuations": ((1,) * 402,)}, "at most 401 are accepted"),
+        ({"continuations": ((1,) * 402,)}, "at most 401 are accepted together"),
         ({"continuations": ((1,),), "max_tokens": 3}, "max_tokens 0 is accepted"),
         ({"continuations": ((1,),), "prompt_logprobs": 1}, "max_tokens 0 is accepted"),
     ],

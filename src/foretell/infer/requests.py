@@ -106,7 +106,8 @@ class Request:
         if self.needed > context:
             raise UserError(
                 f"The prompt has {len(self.ids)} tokens and its longest continuation "
-                f"{max(map(len, self.continuations))}; together at most {context + 1} are accepted, the model's context."
+                f"{max(map(len, self.continuations))}; "
+                f"at most {context + 1} are accepted together, the model's context."
             )
 
 
