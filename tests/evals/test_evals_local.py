@@ -98,9 +98,15 @@ def test_images_stand_where_their_marks_are() -> None:
     for place, continuation in enumerate((" it", " hello")):
         value, _ = reference(before, TOKENIZER.encode(continuation), **seeing_model.inputs(prepared))
         assert found[place].value == pytest.approx(value, abs=1e-3)
-    chat = Prompt(({"role": "user", "content": text},), tuple(images))
+    content = [
+        {"type": "text", "text": "some "},
+        {"type": "image"},
+        {"type": "text", "text": "text"},
+        {"type": "image"},
+    ]
+    chat = Prompt(({"role": "user", "content": content},), tuple(images))
     assert len(dict(model.generate([chat], Decoding(tokens=4)))[0]) == 1
-    with pytest.raises(UserError, match="2 images and 1 <image>"):
+    with pytest.raises(UserError, match="2 images and 1 place '<image>'"):
         list(model.likelihoods([(Prompt("some <image>", tuple(images)), " it")]))
     with pytest.raises(UserError, match="small reads text alone, and the prompt has 2 images"):
         list(local().likelihoods([(Prompt(text, tuple(images)), " it")]))
@@ -135,7 +141,8 @@ def test_what_cannot_be_asked_is_said() -> None:
     with pytest.raises(UserError, match="small has no chat template"):
         list(local(chat=False).generate([Prompt(({"role": "user", "content": "x"},))], Decoding(tokens=4)))
     for wrong, said in [({"tokens": 0}, "tokens is 0"), ({"samples": 0}, "samples is 0"),
-                        ({"temperature": 3}, "temperature is 3"), ({"samples": 2}, "all samples are the same")]:  # fmt: skip
+                        ({"temperature": 3}, "temperature is 3"),
+                        ({"samples": 2}, "all samples are the same")]:  # fmt: skip
         with pytest.raises(UserError, match=said):
             Decoding(**{"tokens": 4, **wrong})
 

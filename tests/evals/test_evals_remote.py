@@ -49,13 +49,13 @@ def test_texts_and_chats_are_continued_as_by_the_engine(served: RemoteModel) -> 
 
 def test_images_go_along_with_a_chat() -> None:
     picture = seeing_model.picture()
-    prompt = Prompt(({"role": "user", "content": "hello <image> world"},), (picture,))
+    content = [{"type": "text", "text": "hello "}, {"type": "image"}]
+    prompt = Prompt(({"role": "user", "content": content},), (picture,))
+    other_prompt = Prompt(prompt.content, (seeing_model.picture(seed=5),))
     with live.serving(live.seeing_chat()) as server:
         model = RemoteModel(f"{server.url}/v1")
         (text,) = dict(model.generate([prompt], Decoding(tokens=8)))[0]
-        (other,) = dict(model.generate([Prompt(prompt.content, (seeing_model.picture(seed=5),))], Decoding(tokens=8)))[
-            0
-        ]
+        (other,) = dict(model.generate([other_prompt], Decoding(tokens=8)))[0]
         assert text and text != other
         with pytest.raises(UserError, match="in a chat only"):
             list(model.generate([Prompt("hello <image>", (picture,))], Decoding(tokens=8)))

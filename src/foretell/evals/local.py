@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Iterable, Iterator
 
 from foretell.core.errors import UserError
 from foretell.evals.models import Decoding, Prompt
@@ -46,15 +46,15 @@ class LocalModel:
         """
         return cls(load_model(source), model_digest(source), start=start, options=options)
 
-    def likelihoods(self, pairs: Sequence[tuple[Prompt, str]]) -> Iterator[tuple[int, Likelihood]]:
+    def likelihoods(self, pairs: Iterable[tuple[Prompt, str]]) -> Iterator[tuple[int, Likelihood]]:
         """See :meth:`foretell.evals.models.Model.likelihoods`; pairs of one prompt that follow each other share it."""
-        requests, places = self._scored(pairs)
-        for number, answer in self._answers(requests):
+        places: list[list[int]] = []
+        for number, answer in self._answers(self._scored(pairs, places)):
             yield from zip(places[number], answer.likelihoods, strict=True)
 
-    def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator[tuple[int, tuple[str, ...]]]:
+    def generate(self, prompts: Iterable[Prompt], decoding: Decoding) -> Iterator[tuple[int, tuple[str, ...]]]:
         """See :meth:`foretell.evals.models.Model.generate`."""
-        requests = [request for prompt in prompts for request in self._samples(prompt, decoding)]
+        requests = (request for prompt in prompts for request in self._samples(prompt, decoding))
         texts: dict[int, dict[int, str]] = {}
         for number, answer in self._answers(requests):
             place, sample = divmod(number, decoding.samples)
@@ -63,27 +63,21 @@ class LocalModel:
             if len(found) == decoding.samples:
                 yield place, tuple(found[one] for one in range(decoding.samples))
 
-    def _scored(self, pairs: Sequence[tuple[Prompt, str]]) -> tuple[list[Request], list[list[int]]]:
-        """A request for each prompt with all its continuations, and the places of these."""
-        requests: list[Request] = []
-        places: list[list[int]] = []
-        last: tuple[Prompt, list[int]] | None = None
-        room = self._engine.context + 1  # the last token is not read
-        for place, (prompt, continuation) in enumerate(pairs):
+    def _scored(self, pairs: Iterable[tuple[Prompt, str]], places: list[list[int]]) -> Iterator[Request]:
+        """A request for each prompt with all its continuations, whose places are put into ``places``."""
+        numbered = enumerate(pairs)
+        for prompt, group in itertools.groupby(numbered, key=lambda pair: pair[1][0]):
             images = self._encoder.images(prompt)
-            before, after = self._encoder.pair(prompt, continuation, images)
-            if len(before) + len(after) > room:
-                before = self._shortened(before, room - len(after), prompt)
-            if last is not None and last[0] == prompt and last[1] == before:
-                requests[-1] = Request(
-                    tuple(before), 0, images=images, continuations=(*requests[-1].continuations, tuple(after))
-                )
-                places[-1].append(place)
-            else:
-                requests.append(Request(tuple(before), 0, images=images, continuations=(tuple(after),)))
-                places.append([place])
-            last = prompt, before
-        return requests, places
+            by_context: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
+            for place, (_, continuation) in group:
+                before, after = self._encoder.pair(prompt, continuation, images)
+                room = self._engine.context + 1 - len(after)  # the last token is not read
+                if len(before) > room:
+                    before = self._shortened(before, room, prompt)
+                by_context.setdefault(tuple(before), []).append((place, tuple(after)))
+            for ids, found in by_context.items():
+                places.append([place for place, _ in found])
+                yield Request(ids, 0, images=images, continuations=tuple(after for _, after in found))
 
     def _samples(self, prompt: Prompt, decoding: Decoding) -> list[Request]:
         images = self._encoder.images(prompt)
@@ -110,18 +104,19 @@ class LocalModel:
         self.cut += 1
         return ids[-room:]
 
-    def _answers(self, requests: Sequence[Request]) -> Iterator[tuple[int, Completion]]:
+    def _answers(self, requests: Iterable[Request]) -> Iterator[tuple[int, Completion]]:
         """Whole answers as they are done, each with its request's place; a few are in the queue at a time."""
         engine = self._engine
-        waiting = deque(enumerate(requests))
+        waiting = enumerate(requests)
         numbers: dict[int, int] = {}
         updates: dict[int, list[Update]] = {}
         try:
-            while waiting or numbers:
-                while waiting and len(numbers) < QUEUE:
-                    place, request = waiting.popleft()
+            while True:
+                for place, request in itertools.islice(waiting, QUEUE - len(numbers)):
                     number = engine.submit(request)
                     numbers[number], updates[number] = place, []
+                if not numbers:
+                    return
                 for number, update in engine.step():
                     updates[number].append(update)
                     if update.finish is not None:

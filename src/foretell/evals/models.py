@@ -7,19 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from PIL import Image
 
 from foretell.core.errors import UserError
 from foretell.data.image_decoding import decode
 from foretell.infer.requests import Likelihood
+from foretell.tasks.prompting import ChatPrompt, TextPrompt
 
-IMAGE_MARK = "<image>"  # where an image of a prompt stands in its text
+Content = str | tuple[Mapping[str, Any], ...]
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,18 @@ class Prompt:
     """What a model is asked.
 
     Attributes:
-        content: a text to go on with, or the messages of a chat, each with ``role`` and ``content``.
-        images: in the order of the marks ``<image>`` in the content.
+        content: a text to go on with, an image standing where ``<image>`` does; or the messages of a chat, in the form
+            of :mod:`foretell.data.messages`.
+        images: in order.
     """
 
-    content: str | tuple[Mapping[str, str], ...]
+    content: Content
     images: tuple[Image.Image | Path, ...] = ()
+
+    @classmethod
+    def of(cls, prompt: TextPrompt | ChatPrompt) -> Self:
+        """As a task puts it."""
+        return cls(prompt.text if isinstance(prompt, TextPrompt) else prompt.messages, prompt.images)
 
     @property
     def is_chat(self) -> bool:
@@ -110,8 +117,10 @@ class Model(Protocol):
     start: bool
     cut: int
 
-    def likelihoods(self, pairs: Sequence[tuple[Prompt, str]]) -> Iterator[tuple[int, Likelihood]]:
+    def likelihoods(self, pairs: Iterable[tuple[Prompt, str]]) -> Iterator[tuple[int, Likelihood]]:
         """Log-likelihoods of continuations after prompts, as they are known, each with its place in ``pairs``.
+
+        Pairs are taken as there is room for them; those of one prompt should follow each other.
 
         Prompt and continuation are encoded as lm-evaluation-harness does (:func:`foretell.evals.pairs.encode_pair`).
 
@@ -119,7 +128,7 @@ class Model(Protocol):
             UserError: where the model cannot tell, or an image or a prompt is of a kind that it does not read.
         """
 
-    def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator[tuple[int, tuple[str, ...]]]:
+    def generate(self, prompts: Iterable[Prompt], decoding: Decoding) -> Iterator[tuple[int, tuple[str, ...]]]:
         """The samples of each prompt as they are done, each with its place in ``prompts``.
 
         Raises:
@@ -139,15 +148,6 @@ def opened(image: Image.Image | Path) -> Image.Image:
         return decode(image.read_bytes(), name=str(image))
     except OSError as error:
         raise UserError(f"{image} cannot be read ({error.strerror}); an image is expected.") from error
-
-
-def parts(text: str) -> list[dict[str, str]]:
-    """A text with marks for images as the parts of a message."""
-    found: list[dict[str, str]] = []
-    for number, piece in enumerate(text.split(IMAGE_MARK)):
-        found += [{"type": "image"}] if number else []
-        found += [{"type": "text", "text": piece}] if piece else []
-    return found
 
 
 def png(image: Image.Image) -> bytes:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from foretell.core.errors import UserError
 from foretell.core.wording import plural
-from foretell.data.messages import Message
 from foretell.data.tokenizer import Tokenizer
-from foretell.evals.models import IMAGE_MARK, Prompt, parts
+from foretell.evals.models import Prompt
 from foretell.infer.images import PreparedImage
 from foretell.infer.loading import LoadedModel
+from foretell.tasks.prompting import IMAGE
 
 
 def encode_pair(tokenizer: Tokenizer, context: str, continuation: str) -> tuple[list[int], list[int]]:
@@ -50,18 +50,15 @@ class PromptEncoder:
         """Its images as the model reads them.
 
         Raises:
-            UserError: where it reads none, or the marks in the content are not as many.
+            UserError: where it reads none, or the content has not as many places for them.
         """
-        contents = [prompt.content] if isinstance(prompt.content, str) else [m["content"] for m in prompt.content]
-        marks = sum(content.count(IMAGE_MARK) for content in contents)
         if not prompt.images:
             return ()
+        count = plural(len(prompt.images), "image")
         if self._reader is None:
-            raise UserError(
-                f"{self._model.name} reads text alone, and the prompt has {plural(len(prompt.images), 'image')}."
-            )
-        if marks != len(prompt.images):
-            raise UserError(f"The prompt has {plural(len(prompt.images), 'image')} and {plural(marks, IMAGE_MARK)}.")
+            raise UserError(f"{self._model.name} reads text alone, and the prompt has {count}.")
+        if isinstance(prompt.content, str) and prompt.content.count(IMAGE) != len(prompt.images):
+            raise UserError(f"The prompt has {count} and {plural(prompt.content.count(IMAGE), 'place')} '{IMAGE}'.")
         return tuple(self._reader.prepared(image) for image in prompt.pictures)
 
     def prompt(self, prompt: Prompt, images: Sequence[PreparedImage]) -> list[int]:
@@ -84,7 +81,7 @@ class PromptEncoder:
             return self.prompt(prompt, images), after
         assert isinstance(prompt.content, str)
         if images:
-            head, mark, tail = prompt.content.rpartition(IMAGE_MARK)
+            head, mark, tail = prompt.content.rpartition(IMAGE)
             before, after = (
                 ([], tokenizer.encode(continuation)) if not tail else encode_pair(tokenizer, tail, continuation)
             )
@@ -99,7 +96,7 @@ class PromptEncoder:
             return tokenizer.encode(text)
         assert reader is not None
         ids: list[int] = []
-        for number, piece in enumerate(text.split(IMAGE_MARK)):
+        for number, piece in enumerate(text.split(IMAGE)):
             ids += [reader.tokens.image] if number else []
             ids += tokenizer.encode(piece) if piece else []
         return reader.expanded(ids, images)
@@ -109,8 +106,5 @@ class PromptEncoder:
         if chat is None:
             raise UserError(f"{self._model.name} has no chat template; leave the chat out.")
         assert not isinstance(prompt.content, str)
-        messages: list[Message] = [
-            {**message, "content": parts(message["content"])} if images else message for message in prompt.content
-        ]
-        ids = chat.encode(messages, add_generation_prompt=True)
+        ids = chat.encode(prompt.content, add_generation_prompt=True)
         return self._reader.expanded(ids, images) if self._reader is not None and images else ids

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from functools import partial
 from typing import Any, TypeVar
 
 from foretell.core.errors import UserError
 from foretell.core.files import content_hash
 from foretell.evals.http import Client, ServerRefusal
-from foretell.evals.models import Decoding, Prompt, parts, png
+from foretell.evals.models import Decoding, Prompt, png
 from foretell.infer.requests import Likelihood
 
 AT_ONCE = 8  # questions under way
@@ -42,24 +44,27 @@ class RemoteModel:
         self.name = model or self._first()
         self.cut = 0
         self.digest = content_hash(["address", self._client.url, self.name])
-        self._echoes: bool | None = None
+        self._echoes = False
 
-    def likelihoods(self, pairs: Sequence[tuple[Prompt, str]]) -> Iterator[tuple[int, Likelihood]]:
+    def likelihoods(self, pairs: Iterable[tuple[Prompt, str]]) -> Iterator[tuple[int, Likelihood]]:
         """See :meth:`foretell.evals.models.Model.likelihoods`."""
-        for prompt, _ in pairs:
+        yield from _side_by_side(self._scored(pairs))
+
+    def generate(self, prompts: Iterable[Prompt], decoding: Decoding) -> Iterator[tuple[int, tuple[str, ...]]]:
+        """See :meth:`foretell.evals.models.Model.generate`."""
+        yield from _side_by_side(partial(self._texts, prompt, decoding) for prompt in prompts)
+
+    def _scored(self, pairs: Iterable[tuple[Prompt, str]]) -> Iterator[Callable[[], Likelihood]]:
+        for prompt, continuation in pairs:
             if not isinstance(prompt.content, str) or prompt.images:
                 raise UserError(
-                    f"The options of a task are compared in plain text only where {self._client.url} answers; leave "
-                    "the chat template and tasks with images out, or take tasks whose answers are generated."
+                    f"The options of a task are compared in plain text only where {self._client.url} answers; leave the "
+                    "chat template and tasks with images out, or take tasks whose answers are generated."
                 )
-        if pairs and self._echoes is None:
-            self._echoes = True
-            self._likelihood(Prompt("1 + 1 ="), " 2")  # says in one sentence what is missing
-        yield from _side_by_side([lambda pair=pair: self._likelihood(*pair) for pair in pairs])
-
-    def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> Iterator[tuple[int, tuple[str, ...]]]:
-        """See :meth:`foretell.evals.models.Model.generate`."""
-        yield from _side_by_side([lambda prompt=prompt: self._texts(prompt, decoding) for prompt in prompts])
+            if not self._echoes:  # one question alone, so that a server without log-likelihoods is asked no more
+                self._likelihood(Prompt("1 + 1 ="), " 2")
+                self._echoes = True
+            yield partial(self._likelihood, prompt, continuation)
 
     def _first(self) -> str:
         listed = self._client.get("models")
@@ -142,26 +147,34 @@ def _messages(prompt: Prompt) -> list[dict[str, Any]]:
     if not prompt.images:
         return [dict(message) for message in prompt.content]
     pictures = iter(prompt.pictures)
-    messages = []
-    for message in prompt.content:
-        content = []
-        for part in parts(message["content"]):
-            if part["type"] == "image":
-                data = base64.b64encode(png(next(pictures))).decode()
-                content.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}})
-            else:
-                content.append(part)
-        messages.append({**message, "content": content})
-    return messages
+
+    def part(one: Mapping[str, Any]) -> dict[str, Any]:
+        if one["type"] == "text":
+            return dict(one)
+        data = base64.b64encode(png(next(pictures))).decode()
+        return {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}}
+
+    return [
+        {**message, "content": [part(one) for one in message["content"]]}
+        if isinstance(message["content"], list)
+        else dict(message)
+        for message in prompt.content
+    ]
 
 
-def _side_by_side(questions: Sequence[Callable[[], T]]) -> Iterator[tuple[int, T]]:
+def _side_by_side(questions: Iterable[Callable[[], T]]) -> Iterator[tuple[int, T]]:
     """Answers as they come, a few questions at a time; the first error ends it."""
+    waiting = enumerate(questions)
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        futures: dict[Future[T], int] = {pool.submit(ask): number for number, ask in enumerate(questions)}
+        futures: dict[Future[T], int] = {}
         try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
+            while True:
+                for number, ask in itertools.islice(waiting, AT_ONCE - len(futures)):
+                    futures[pool.submit(ask)] = number
+                if not futures:
+                    return
+                for future in wait(futures, return_when=FIRST_COMPLETED).done:
+                    yield futures.pop(future), future.result()
         finally:
             for future in futures:
                 future.cancel()
