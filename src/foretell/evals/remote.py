@@ -58,8 +58,8 @@ class RemoteModel:
         for prompt, continuation in pairs:
             if not isinstance(prompt.content, str) or prompt.images:
                 raise UserError(
-                    f"The options of a task are compared in plain text only where {self._client.url} answers; leave the "
-                    "chat template and tasks with images out, or take tasks whose answers are generated."
+                    f"The options of a task are compared in plain text only where {self._client.url} answers; leave "
+                    "the chat template and tasks with images out, or take tasks whose answers are generated."
                 )
             if not self._echoes:  # one question alone, so that a server without log-likelihoods is asked no more
                 self._likelihood(Prompt("1 + 1 ="), " 2")
