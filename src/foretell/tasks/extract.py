@@ -15,7 +15,8 @@ _NUMBER = re.compile(r"[-−+]?\s?(?:[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d
 _FRACTION_DIGITS = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)")
 # What announces a final answer: GSM8K's own sign, the "A:" line of OpenAI's first solutions, LaTeX's box, and words.
 _NUMBER_MARKS = re.compile(
-    r"####|(?:^|\n)\s*A:|\\boxed\{|(?:final\s+)?answer(?:\s+is)?\s*[:=]|answer(?:\s+\([^)]*\))?\s+(?:is|would be|=)", re.I
+    r"####|(?:^|\n)\s*A:|\\boxed\{|(?:final\s+)?answer(?:\s+is)?\s*[:=]|answer(?:\s+\([^)]*\))?\s+(?:is|would be|=)",
+    re.I,
 )
 _ANSWER_IS = re.compile(r"\banswer\s+is\b\s*:?\s*", re.I)
 _WORD_MARKS = re.compile(r"\banswer\s*(?:\s+is\b\s*:?|:)\s*|\\boxed\{(?:\\text\{)?", re.I)
@@ -79,12 +80,12 @@ def same_number(left: Decimal, right: Decimal) -> bool:
 
 
 def after_answer_is(text: str) -> str:
-    """What follows the first "answer is", up to the end, without a final full stop; all of the text where nothing does.
+    """What follows the first "answer is" on its line, without a final full stop; the first line where nothing does.
 
     This is how BIG-Bench Hard's outputs are read (Suzgun et al. 2022).
     """
     match = _ANSWER_IS.search(text)
-    answer = (text[match.end() :] if match else text).strip()
+    answer = first_line(text[match.end() :] if match else text)
     return answer.removesuffix(".").rstrip() if match else answer
 
 

@@ -1,7 +1,7 @@
 """Which of the lettered options a model chose, in whatever words it said so; and MMMU's own rules beside that.
 
-:func:`chosen_option` tries from the surest to the weakest: a letter after "Answer:", a letter that the text begins with,
-a letter in brackets, a letter by itself, an option's own words. :func:`published_option` reads as MMMU's and MMMU-Pro's
+:func:`chosen_option` tries from the surest to the weakest: a letter after "Answer:", one that the text begins with, one
+in brackets, one by itself, an option's own words. :func:`published_option` reads as MMMU's and MMMU-Pro's
 published code does (Yue et al. 2023, 2024), so that scores can be set beside published ones; it misreads some texts
 ("J. A dramatic increase" as A). That code guesses at random where it finds nothing; here that is no answer.
 """
@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 _MARK = re.compile(
-    r"\b(?:answer|choice|option)\b(?:\s+\w+){0,3}?\s*(?:\bis\b\s*:?|:|=)|\banswer\b\s*(?=\\boxed)|\\boxed\{(?:\\text\{)?", re.I
+    r"\b(?:answer|choice|option)\b(?:\s+\w+){0,3}?\s*(?:\bis\b\s*:?|:|=)|\banswer\b\s*(?=\\boxed)|\\boxed\{(?:\\text\{)?",
+    re.I,
 )
 _SET_AROUND = r"[\s*_`\"'“‘$\\{(\[]*(?:(?:option|choice)\s+|(?:text|boxed|mathbf|textbf)\{)?[\s*_`\"'“‘$\\{(\[]*"
 _NUMBERS = re.compile(
@@ -67,8 +68,11 @@ def _by_words(text: str, options: Mapping[str, str]) -> str | None:
         return whole[0]
     if len(text.split()) <= FEWEST_WORDS:
         return None
-    ends = {letter: (lowered.rfind(option) + len(option), len(option))
-            for letter, option in texts.items() if option in lowered}
+    ends = {
+        letter: (lowered.rfind(option) + len(option), len(option))
+        for letter, option in texts.items()
+        if option in lowered
+    }
     return max(ends, key=lambda letter: ends[letter]) if ends else None
 
 
@@ -124,9 +128,7 @@ def open_answer_right(text: str, accepted: Sequence[str]) -> bool:
     found = open_answers(text)
     numbers = {form for form in found if isinstance(form, float)}
     words = [form for form in found if isinstance(form, str)]
-    return any(
-        form in numbers if isinstance(form, float) else any(form in one for one in words) for form in wanted
-    )
+    return any(form in numbers if isinstance(form, float) else any(form in one for one in words) for form in wanted)
 
 
 def _forms(text: str) -> list[str | float]:

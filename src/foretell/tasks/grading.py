@@ -18,7 +18,7 @@ def option_length(text: str) -> int:
 
 
 def grade_choice(item: Item, response: Response) -> Grade:
-    """Whether the likeliest option is a right one: ``acc``, ``acc_norm``, and ``acc_unconditional`` where it is measured.
+    """Whether the likeliest option is right: ``acc``, ``acc_norm``, and ``acc_unconditional`` where it is measured.
 
     ``acc_norm`` divides log-likelihoods by :func:`option_length`, as lm-evaluation-harness does by characters
     (``acc_bytes`` there, and equal to its ``acc_norm`` where options are ASCII). ``acc_unconditional`` subtracts those

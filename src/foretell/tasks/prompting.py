@@ -70,7 +70,7 @@ def choose_examples(task: Task, data: TaskData, item: Item, shots: int, seed: in
     if len(drawn) < shots:
         where = f" It reads {task.files}" if task.files else ""
         raise UserError(
-            f"{task.name} has {plural(len(drawn), 'worked example')} for '{item.identity}'; {shots} were asked for.{where}"
+            f"{task.name} has {plural(len(drawn), 'worked example')} for '{item.identity}'; {shots} were asked.{where}"
         )
     return tuple(drawn)
 
@@ -144,8 +144,8 @@ def _parts(text: str, item: Item) -> str | list[dict[str, str]]:
     pieces = text.split(IMAGE)
     if len(pieces) != len(item.images) + 1:
         raise UserError(
-            f"The item '{item.identity}' has {plural(len(item.images), 'image')} and {plural(len(pieces) - 1, 'place')} "
-            f"'{IMAGE}' in its prompt; as many of both are expected."
+            f"The item '{item.identity}' has {plural(len(item.images), 'image')} and "
+            f"{plural(len(pieces) - 1, 'place')} '{IMAGE}' in its prompt; as many of both are expected."
         )
     parts: list[dict[str, str]] = []
     for place, piece in enumerate(pieces):

@@ -1,6 +1,6 @@
 """What a task is: items, how each is asked, and the grader of its answers.
 
-A task knows no model and no engine: it says what to ask, and grades what comes back. Whoever asks (evaluation, a reward)
+A task knows no model and no engine: it says what to ask, and grades what comes back. Whoever asks (evaluation, reward)
 turns prompts into ids and log-likelihoods or texts into responses.
 """
 

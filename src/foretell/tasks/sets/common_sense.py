@@ -47,7 +47,9 @@ def _labelled(path: Path, rows: list[Row]) -> list[Row]:
         return rows
     labels = read_text(beside).split()
     if len(labels) != len(rows):
-        raise UserError(f"{beside} has {len(labels):,} labels and {path} {len(rows):,} rows; one label a row is expected.")
+        raise UserError(
+            f"{beside} has {len(labels):,} labels and {path} {len(rows):,} rows; one label a row is expected."
+        )
     return [Row(row.place, {**row.cells, "label": label}) for row, label in zip(rows, labels, strict=True)]
 
 
@@ -66,12 +68,12 @@ def labelled_choices(row: Row) -> tuple[list[str], int]:
     """
     question = row.cells.get("question")
     held = question.get("choices") if isinstance(question, dict) else row.cells.get("choices")
+    labels: Any = None
+    texts: Any = None
     if isinstance(held, dict):
         labels, texts = held.get("label"), held.get("text")
-    else:
-        good = isinstance(held, list) and all(isinstance(one, dict) for one in held)
-        labels = [one.get("label") for one in held] if good and held else None
-        texts = [one.get("text") for one in held] if good and held else None
+    elif isinstance(held, list) and all(isinstance(one, dict) for one in held):
+        labels, texts = ([one.get(name) for one in held] for name in ("label", "text"))
     if not _strings(labels) or not _strings(texts) or len(labels) != len(texts):
         raise row.fault("choices", held, "a list of objects with 'text' and 'label'")
     key = row.text("answerKey").strip()
@@ -100,7 +102,12 @@ def arc_item(row: Row, number: str) -> Item:
     """A question of ARC (Clark et al. 2018)."""
     texts, gold = labelled_choices(row)
     return Item(
-        _identity(row, number), f"Question: {stem(row)}\nAnswer:", f" {texts[gold]}", text_options(texts), (gold,), bare=BARE
+        _identity(row, number),
+        f"Question: {stem(row)}\nAnswer:",
+        f" {texts[gold]}",
+        text_options(texts),
+        (gold,),
+        bare=BARE,
     )
 
 
@@ -165,13 +172,14 @@ def winogrande_item(row: Row, number: str) -> Item:
         gold = row.place_of("gold", len(contexts))
     shared = _shared_beginning(contexts)
     options = tuple(Option(f" {continuation}", context) for context in contexts)
-    return Item(number, shared, f"{contexts[gold][len(shared):]} {continuation}", options, (gold,))
+    return Item(number, shared, f"{contexts[gold][len(shared) :]} {continuation}", options, (gold,))
 
 
 def _shared_beginning(texts: Sequence[str]) -> str:
     """The words that all texts begin with, without the space after them."""
     count = next(
-        (place for place, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1), min(map(len, texts))
+        (place for place, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1),
+        min(map(len, texts)),
     )
     return texts[0][: texts[0].rfind(" ", 0, count + 1)] if " " in texts[0][: count + 1] else ""
 
@@ -181,7 +189,15 @@ def _task(
 ) -> Task:
     files = f"{' or '.join(tests)}; for worked examples {' or '.join(trains)}."
     return Task(
-        name, 1, "choice", metric, functools.partial(load, read, tests, trains), grade_choice, source, files=files, **more
+        name,
+        1,
+        "choice",
+        metric,
+        functools.partial(load, read, tests, trains),
+        grade_choice,
+        source,
+        files=files,
+        **more,
     )
 
 
@@ -189,7 +205,9 @@ def _arc(name: str, part: str) -> Task:
     inner = f"ARC-V1-Feb2018-2/ARC-{part}/"
     tests = [f"{outer}ARC-{part}-{split}.jsonl" for split in ("Test", "Dev") for outer in ("arc/", inner)]
     trains = [f"{outer}ARC-{part}-Train.jsonl" for outer in ("arc/", inner)]
-    return _task(name, arc_item, "acc_norm", "Clark et al. 2018, allenai.org/data/arc; CC BY-SA 4.0", tests, trains, shots=25)
+    return _task(
+        name, arc_item, "acc_norm", "Clark et al. 2018, allenai.org/data/arc; CC BY-SA 4.0", tests, trains, shots=25
+    )
 
 
 def tasks() -> list[Task]:
@@ -213,7 +231,8 @@ def tasks() -> list[Task]:
             ("piqa/train.jsonl", "physicaliqa-train-dev/train.jsonl"),
         ),
         _task(
-            "openbookqa", openbookqa_item, "acc_norm", "Mihaylov et al. 2018, allenai.org/data/open-book-qa; Apache-2.0",
+            "openbookqa", openbookqa_item, "acc_norm",
+            "Mihaylov et al. 2018, allenai.org/data/open-book-qa; Apache-2.0",
             ("openbookqa/test.jsonl", "OpenBookQA-V1-Sep2018/Data/Main/test.jsonl"),
             ("openbookqa/train.jsonl", "OpenBookQA-V1-Sep2018/Data/Main/train.jsonl"),
         ),

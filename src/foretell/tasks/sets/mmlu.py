@@ -11,32 +11,78 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foretell.core.errors import UserError
-from foretell.tasks.files import Folder, Row, csv_cells, find_folder, find_optional, read_rows
+from foretell.tasks.files import Row, csv_cells, find_optional, read_rows
+from foretell.tasks.folders import Folder, find_folder
 from foretell.tasks.grading import grade_choice
 from foretell.tasks.task import Item, Option, Task, TaskData
 
 LETTERS = "ABCD"
 CATEGORIES = {
-    "stem": (
-        "abstract_algebra anatomy astronomy college_biology college_chemistry college_computer_science "
-        "college_mathematics college_physics computer_security conceptual_physics electrical_engineering "
-        "elementary_mathematics high_school_biology high_school_chemistry high_school_computer_science "
-        "high_school_mathematics high_school_physics high_school_statistics machine_learning"
-    ).split(),
-    "humanities": (
-        "formal_logic high_school_european_history high_school_us_history high_school_world_history international_law "
-        "jurisprudence logical_fallacies moral_disputes moral_scenarios philosophy prehistory professional_law "
-        "world_religions"
-    ).split(),
-    "social_sciences": (
-        "econometrics high_school_geography high_school_government_and_politics high_school_macroeconomics "
-        "high_school_microeconomics high_school_psychology human_sexuality professional_psychology public_relations "
-        "security_studies sociology us_foreign_policy"
-    ).split(),
-    "other": (
-        "business_ethics clinical_knowledge college_medicine global_facts human_aging management marketing "
-        "medical_genetics miscellaneous nutrition professional_accounting professional_medicine virology"
-    ).split(),
+    "stem": [
+        "abstract_algebra",
+        "anatomy",
+        "astronomy",
+        "college_biology",
+        "college_chemistry",
+        "college_computer_science",
+        "college_mathematics",
+        "college_physics",
+        "computer_security",
+        "conceptual_physics",
+        "electrical_engineering",
+        "elementary_mathematics",
+        "high_school_biology",
+        "high_school_chemistry",
+        "high_school_computer_science",
+        "high_school_mathematics",
+        "high_school_physics",
+        "high_school_statistics",
+        "machine_learning",
+    ],
+    "humanities": [
+        "formal_logic",
+        "high_school_european_history",
+        "high_school_us_history",
+        "high_school_world_history",
+        "international_law",
+        "jurisprudence",
+        "logical_fallacies",
+        "moral_disputes",
+        "moral_scenarios",
+        "philosophy",
+        "prehistory",
+        "professional_law",
+        "world_religions",
+    ],
+    "social_sciences": [
+        "econometrics",
+        "high_school_geography",
+        "high_school_government_and_politics",
+        "high_school_macroeconomics",
+        "high_school_microeconomics",
+        "high_school_psychology",
+        "human_sexuality",
+        "professional_psychology",
+        "public_relations",
+        "security_studies",
+        "sociology",
+        "us_foreign_policy",
+    ],
+    "other": [
+        "business_ethics",
+        "clinical_knowledge",
+        "college_medicine",
+        "global_facts",
+        "human_aging",
+        "management",
+        "marketing",
+        "medical_genetics",
+        "miscellaneous",
+        "nutrition",
+        "professional_accounting",
+        "professional_medicine",
+        "virology",
+    ],
 }
 SUBJECTS = tuple(sorted(subject for subjects in CATEGORIES.values() for subject in subjects))
 INSTRUCTION = "The following are multiple choice questions (with answers) about {group}.\n\n"
@@ -88,7 +134,9 @@ def _subject(folder: Folder, subject: str, split: str) -> list[Item]:
 def _translated_table(folder: Path, language: str) -> Path | None:
     """OpenAI's MMMLU: one table a language, with all subjects (huggingface.co/datasets/openai/MMMLU)."""
     code = language.upper().replace("-", "_")
-    names = [f"{outer}mmlu_{form}.csv" for form in (code.replace("_", "-"), code) for outer in ("mmmlu/test/", "mmmlu/", "")]
+    names = [
+        f"{outer}mmlu_{form}.csv" for form in (code.replace("_", "-"), code) for outer in ("mmmlu/test/", "mmmlu/", "")
+    ]
     return find_optional(folder, *names)
 
 
@@ -112,9 +160,13 @@ def _table_item(number: int, row: Row) -> Item:
 
 
 def _task(name: str, subjects: Sequence[str], family: str = "", language: str | None = None) -> Task:
-    files = FILES if language is None else (
-        f"mmlu_{language}/test/SUBJECT_test.csv and mmlu_{language}/dev/SUBJECT_dev.csv, or OpenAI's "
-        f"mmmlu/mmlu_{language.upper()}.csv."
+    files = (
+        FILES
+        if language is None
+        else (
+            f"mmlu_{language}/test/SUBJECT_test.csv and mmlu_{language}/dev/SUBJECT_dev.csv, or OpenAI's "
+            f"mmmlu/mmlu_{language.upper()}.csv."
+        )
     )
     source = SOURCE if language is None else "a translation of MMLU in your folder; its own licence"
     return Task(
