@@ -101,12 +101,22 @@ def _texts(
     decoding = asking.decoding(task)
     drawn = [decoding.samples, decoding.seed] if decoding.temperature else []  # greedy answers know no seed
     settings = [decoding.tokens, list(decoding.stop), decoding.temperature, *drawn]
-    prompts = (asking.prompt(task, data, item) for item in items)
-    questions = (
-        (key_of([model.digest, model.start, "texts", prompt.identity, settings]), prompt) for prompt in prompts
-    )
-    found = answered(questions, lambda asked: model.generate(asked, decoding), cache, list, tuple)
-    for place, texts in found:
+
+    def questions() -> Iterator[tuple[bytes, Prompt]]:
+        for item in items:
+            prompt = asking.prompt(task, data, item)
+            yield key_of([model.digest, model.start, "texts", prompt.identity, settings]), prompt
+
+    def ask(prompts: Iterable[Prompt]) -> Iterator[tuple[int, tuple[str, ...]]]:
+        return model.generate(prompts, decoding)
+
+    def to_json(texts: tuple[str, ...]) -> Any:
+        return list(texts)
+
+    def from_json(texts: Any) -> tuple[str, ...]:
+        return tuple(map(str, texts))
+
+    for place, texts in answered(questions(), ask, cache, to_json, from_json):
         yield place, Response(texts=texts)
 
 

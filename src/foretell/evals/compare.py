@@ -27,8 +27,8 @@ class Comparison:
         first, second: the averages.
         difference: second less first; ``stderr`` is that of the paired difference, ``None`` for one item.
         better, worse: items on which the second has the higher score, and the lower.
-        p: two-sided probability of so uneven a split of those by chance: an exact sign test, which for scores of 0 and 1
-            is McNemar's exact test.
+        p: two-sided probability of so uneven a split by chance: an exact sign test, which is McNemar's exact test for
+            scores of 0 and 1.
         notes: sentences on what was asked in another way.
     """
 
