@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from foretell.core.errors import UserError
 from foretell.evals.calibration import (
@@ -126,6 +127,14 @@ def test_calibration_is_its_definition(pairs, bins: int) -> None:
         math.fsum((p - t) ** 2 for p, t in zip(probability, true, strict=True)) / len(pairs)
     )
     assert sum(one.n for one in found.bins) == len(pairs)
+
+
+def test_the_interval_of_a_bin_is_wilsons() -> None:
+    true = np.array([1.0] * 7 + [0.0] * 3)
+    (found,) = calibrate(Confidences(np.full(10, 0.65), true, np.arange(10)), draws=2).bins
+    expected = binomtest(7, 10).proportion_ci(method="wilson")
+    assert (found.true_low, found.true_high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert (found.low, found.high, found.n, found.true) == pytest.approx((0.6, 0.7, 10, 0.7))
 
 
 def test_right_confidence_has_no_error_and_wrong_one_has() -> None:

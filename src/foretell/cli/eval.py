@@ -12,6 +12,7 @@ from rich.table import Table
 from foretell.cli.output import out
 from foretell.core.errors import UserError
 from foretell.core.progress import say
+from foretell.core.wording import plural
 
 if TYPE_CHECKING:
     from foretell.evals.asking import Asking
@@ -56,9 +57,7 @@ def _evaluate(arguments: argparse.Namespace, names: Sequence[str], folder: Path)
     )  # fmt: skip
     data = Path(arguments.data_dir)
     if not data.is_dir():
-        raise UserError(
-            f"--data-dir is {arguments.data_dir!r}, which is no folder; one with the tasks' data is expected."
-        )
+        raise UserError(f"--data-dir is {arguments.data_dir!r}; a folder with the tasks' data is expected.")
     _announce(tasks, asking)
     model = _model(arguments)
     place = Path(arguments.cache) if arguments.cache else usual_place()
@@ -126,7 +125,7 @@ def _list(arguments: argparse.Namespace) -> int:
     data = Path(arguments.data_dir) if arguments.data_dir != "." else None
     table = _table("task", "answers", "metric", "items here", "source")
     for entry in list_tasks(data):
-        parts = f" ({len(entry.parts)} parts)" if entry.parts else ""
+        parts = f" ({plural(len(entry.parts), 'part')})" if entry.parts else ""
         count = "" if data is None else "-" if entry.items is None else f"{entry.items:,}"
         table.add_row(f"{entry.name}{parts}", entry.kind, entry.metric, count, entry.source)
     out.print(table)
@@ -137,5 +136,5 @@ def _table(*columns: str) -> Table:
     table = Table(box=None)
     words = ("task", "metric", "answers", "source")
     for column in columns:
-        table.add_column(column, justify="left" if column in words else "right")
+        table.add_column(column, justify="left" if column in words else "right", overflow="fold")
     return table

@@ -21,6 +21,7 @@ from foretell.evals.records import ItemRecord
 BINS = 10
 DRAWS = 1000
 LEVEL = 0.95
+Z = 1.959964  # standard deviations of a normal distribution's 95 % interval
 Of = Literal["options", "chosen"]
 Floats = NDArray[np.float64]
 
@@ -54,13 +55,16 @@ class Confidences:
 
 @dataclass(frozen=True)
 class Bin:
-    """Statements of like confidence: their mean confidence, the share that was true, its standard error, how many."""
+    """Statements with a confidence between ``low`` and ``high``: their mean confidence, the share that was true and its
+    95 % interval (Wilson 1927), how many.
+    """
 
     low: float
     high: float
     confidence: float
     true: float
-    stderr: float
+    true_low: float
+    true_high: float
     n: int
 
 
@@ -225,9 +229,11 @@ def _figures(sums: Floats) -> tuple[float, float]:
 
 
 def _shown(number: int, sums: Floats, bins: int) -> Bin:
-    n, share = sums[0], sums[2] / sums[0]
-    error = math.sqrt(share * (1 - share) / n)
-    return Bin(number / bins, (number + 1) / bins, float(sums[1] / n), float(share), error, int(n))
+    n, share = float(sums[0]), float(sums[2] / sums[0])
+    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    low, high = max(0.0, middle - half), min(1.0, middle + half)
+    return Bin(number / bins, (number + 1) / bins, float(sums[1] / n), share, low, high, int(n))
 
 
 def _softmax(values: Floats) -> Floats:

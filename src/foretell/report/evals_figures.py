@@ -88,7 +88,7 @@ def _draw_forest(axes: Axes, rows: Sequence[ForestRow], models: Sequence[str]) -
 def reliability_svg(found: Sequence[tuple[str, Calibration]], identity: str) -> str:
     """Inline SVG of the reliability of one model or two: the share that was true over stated confidence."""
     return inline_svg(lambda axes: _draw_reliability(axes, found), *RELIABILITY, reliability_label(found), identity,
-                      legend_rows=1)  # fmt: skip
+                      legend_rows=len(found))  # fmt: skip
 
 
 def write_reliability_figure(path: Path, found: Sequence[tuple[str, Calibration]]) -> None:
@@ -101,8 +101,8 @@ def write_reliability_figure(path: Path, found: Sequence[tuple[str, Calibration]
     Raises:
         UserError: where the suffix is another, or the file cannot be written.
     """
-    label = reliability_label(found)
-    write_figure(path, lambda axes: _draw_reliability(axes, found), RELIABILITY, label, "reliability", legend_rows=1)
+    write_figure(path, lambda axes: _draw_reliability(axes, found), RELIABILITY, reliability_label(found),
+                 "reliability", legend_rows=len(found))  # fmt: skip
 
 
 def reliability_label(found: Sequence[tuple[str, Calibration]]) -> str:
@@ -120,9 +120,8 @@ def _draw_reliability(axes: Axes, found: Sequence[tuple[str, Calibration]]) -> N
     for number, (name, one) in enumerate(found):
         confidence = [100 * part.confidence for part in one.bins]
         true = [100 * part.true for part in one.bins]
-        errors = [100 * Z * part.stderr for part in one.bins]
-        low = [min(error, value) for error, value in zip(errors, true, strict=True)]
-        high = [min(error, 100 - value) for error, value in zip(errors, true, strict=True)]
+        low = [100 * max(0.0, part.true - part.true_low) for part in one.bins]
+        high = [100 * max(0.0, part.true_high - part.true) for part in one.bins]
         axes.errorbar(confidence, true, yerr=[low, high], fmt=MARKS[number] + "-", color=COLOURS[number],
                       markersize=5.5, markeredgecolor=PAPER, markeredgewidth=0.8, linewidth=1.4, elinewidth=1.0,
                       label=f"{name}: ECE {one.ece:.3f}")  # fmt: skip
@@ -134,4 +133,4 @@ def _draw_reliability(axes: Axes, found: Sequence[tuple[str, Calibration]]) -> N
     axes.grid(visible=True, axis="both", color=FAINT)
     axes.set_xlabel("confidence, %")
     axes.set_ylabel("true, %")
-    axes.legend(loc="upper left", borderaxespad=0.4)
+    legend_above(axes, columns=(1, 1))

@@ -94,12 +94,13 @@ def _read(folder: Path) -> Results:
 
 
 def _names(shown: Results, before: Results | None) -> list[str]:
-    """The models' names, told apart by their folders where they are the same; the one compared with comes first."""
+    """The models' names, told apart where they are the same, by their folders; the one compared with comes first."""
     if before is None:
         return [shown.name]
     if before.name != shown.name:
         return [before.name, shown.name]
-    return [f"{one.name} ({one.folder.resolve().name})" for one in (before, shown)]
+    named = [f"{one.name} ({one.folder.resolve().name})" for one in (before, shown)]
+    return named if named[0] != named[1] else [f"{shown.name} (first)", f"{shown.name} (second)"]
 
 
 def _tiles(shown: Results) -> list[Tile]:
