@@ -79,9 +79,6 @@ def _model(arguments: argparse.Namespace) -> Model:
 
 
 def _announce(tasks: Sequence[Task], asking: Asking) -> None:
-    code = [task.name for task in tasks if task.runs_code]
-    if code:
-        say(f"{', '.join(code)}: what the model writes is run, in a sandbox.", "yellow")
     if asking.samples > 1 and all(task.kind == "choice" for task in tasks):
         say("--samples has no effect: the options of these tasks are compared, nothing is generated.", "yellow")
 
