@@ -103,7 +103,9 @@ def _error(stderr: float | None) -> str:
 def _compare(second: Path, first: Path, tasks: Sequence[str] | None) -> None:
     from foretell.evals.compare import compare_folders
 
-    table = _table("task", "metric", str(first), str(second), "difference", "± 95 %", "better", "worse", "p")
+    names = [folder.resolve().name for folder in (first, second)]
+    columns = names if names[0] != names[1] else ["first", "second"]
+    table = _table("task", "metric", *columns, "difference", "± 95 %", "better", "worse", "p")
     found = compare_folders(first, second, tasks)
     for one in found:
         table.add_row(
