@@ -15,8 +15,9 @@ from foretell.core.progress import say
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """``foretell bench train``, ``serve``, ``sft`` and ``vision``."""
-    record = {"train": _train, "serve": _serve, "sft": _sft, "vision": _vision}[arguments.what](arguments)
+    """``foretell bench train``, ``serve``, ``sft``, ``vision`` and ``eval``."""
+    measure = {"train": _train, "serve": _serve, "sft": _sft, "vision": _vision, "eval": _eval}[arguments.what]
+    record = measure(arguments)
     if arguments.output:
         write_json(Path(arguments.output), record)
         say(f"written to {arguments.output}")
@@ -84,6 +85,20 @@ def _vision(arguments: argparse.Namespace) -> dict[str, Any]:
             ratios = {} if peer == "foretell" else row["ratio"]
             cells = [f"{1e3 * found[part]:,.1f}" + (f" ({ratios[part]:.2f})" if ratios else "") for part in PARTS]
             table.add_row(row["shape"], peer, *cells)
+    out.print(table)
+    return record
+
+
+def _eval(arguments: argparse.Namespace) -> dict[str, Any]:
+    from foretell.evals.bench import bench_eval
+
+    data = Path(arguments.data) if arguments.data else None
+    record = bench_eval(arguments.model, data, arguments.items, arguments.per_subject)
+    table = _table("Log-likelihoods of options, seconds (interleaved in parts); in brackets how many times those of "
+                   "foretell (median)", "task", *next(iter(record["rows"].values()))["seconds"], "apart")  # fmt: skip
+    for name, row in record["rows"].items():
+        cells = [f"{took:,.1f} ({row['ratio'][peer]:.2f})" for peer, took in row["seconds"].items()]
+        table.add_row(name, *cells, f"{row['log_likelihoods_apart_at_most']:.4f}")
     out.print(table)
     return record
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import foretell
 from foretell.cli import plan_arguments
+from foretell.cli.eval_arguments import add_eval
 from foretell.cli.quantities import quantity_argument
 from foretell.cli.serve_arguments import add_chat, add_serve
 from foretell.cli.sft_arguments import add_sft
@@ -58,8 +59,8 @@ EXPORT_EPILOG = """\
 MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face or Meta directory, or a hub name"
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "serve": "serve", "chat": "chat",
-         "bench": "bench"}  # fmt: skip
+         "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "eval": "eval", "serve": "serve",
+         "chat": "chat", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -184,27 +185,32 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--context", type=int, metavar="N", help="positions that the exported model reads at most")
 
     add_sft(verbs, MODEL_HELP)
+    add_eval(verbs, MODEL_HELP)
     add_serve(verbs, MODEL_HELP)
     add_chat(verbs, MODEL_HELP)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument("what", choices=["train", "serve", "sft", "vision"],
+    bench.add_argument("what", choices=["train", "serve", "sft", "vision", "eval"],
                        help="train: tokens/s of a step against transformers' Llama; "
                        "serve: of decoding, streams and prompts against transformers and llama.cpp; "
                        "sft: of LoRA against all weights and PEFT; "
-                       "vision: images and a question against transformers' Llava")  # fmt: skip
+                       "vision: images and a question against transformers' Llava; "
+                       "eval: PIQA and MMLU against lm-evaluation-harness")  # fmt: skip
     bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
     bench.add_argument("--steps", type=int, default=15, help="of train and sft: timed steps of each (default 15)")
     bench.add_argument(
         "--train-steps", type=int, default=0, help="of sft: steps of ours in all, before held-out losses are compared"
     )
-    bench.add_argument("--model", default="smollm2", help="of serve and sft (default smollm2)")
+    bench.add_argument("--model", default="smollm2", help="of serve, sft and eval (default smollm2)")
     bench.add_argument("--rounds", type=int, default=7, help="of serve and vision: timed rounds (default 7)")
     bench.add_argument("--peers", nargs="+", default=["foretell", "llama.cpp", "transformers"], metavar="PEER",
                        help="of serve (default foretell llama.cpp transformers)")  # fmt: skip
     bench.add_argument("--shapes", nargs="+", default=["small", "smollm2"], metavar="SHAPE",
                        help="of vision (default small smollm2)")  # fmt: skip
-    bench.add_argument("--data", metavar="JSONL", help="of sft: conversations (default: docstrings)")
+    bench.add_argument("--data", metavar="PATH", help="of sft: JSONL of conversations (default: docstrings); of eval: "
+                       "the folder of the tasks' data")  # fmt: skip
+    bench.add_argument("--items", type=int, default=500, help="of eval: of PIQA (default 500)")
+    bench.add_argument("--per-subject", type=int, default=5, help="of eval: of each subject of MMLU (default 5)")
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser
 
