@@ -15,8 +15,9 @@ from foretell.core.progress import say
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """``foretell bench train``, ``serve``, ``sft`` and ``vision``."""
-    record = {"train": _train, "serve": _serve, "sft": _sft, "vision": _vision}[arguments.what](arguments)
+    """``foretell bench train``, ``serve``, ``sft``, ``vision`` and ``contamination``."""
+    benches = {"train": _train, "serve": _serve, "sft": _sft, "vision": _vision, "contamination": _contamination}
+    record = benches[arguments.what](arguments)
     if arguments.output:
         write_json(Path(arguments.output), record)
         say(f"written to {arguments.output}")
@@ -84,6 +85,21 @@ def _vision(arguments: argparse.Namespace) -> dict[str, Any]:
             ratios = {} if peer == "foretell" else row["ratio"]
             cells = [f"{1e3 * found[part]:,.1f}" + (f" ({ratios[part]:.2f})" if ratios else "") for part in PARTS]
             table.add_row(row["shape"], peer, *cells)
+    out.print(table)
+    return record
+
+
+def _contamination(arguments: argparse.Namespace) -> dict[str, Any]:
+    from foretell.evals.contamination.bench import bench_contamination
+
+    record = bench_contamination(int(arguments.bytes), arguments.items)
+    table = _table("Contamination", "what", "seconds", "of that")
+    table.add_row("indexing", f"{record['index_seconds']:,.1f}", f"{record['corpus_bytes'] / 1e6:,.0f} MB of text")
+    for method, seconds in record["check_seconds"].items():
+        missed, wrong = record["missed"][method], record["false_alarms"][method]
+        table.add_row(f"checking, {method}", f"{seconds:,.1f}", f"{record['items']:,} items, {record['planted']:,} "
+                      f"planted: {missed} missed; {wrong} others found")  # fmt: skip
+    table.add_row("verifying checksums", f"{record['verify_seconds']:,.1f}", f"{record['index_bytes'] / 1e6:,.0f} MB")
     out.print(table)
     return record
 

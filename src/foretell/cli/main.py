@@ -13,6 +13,7 @@ from typing import Any
 
 import foretell
 from foretell.cli import plan_arguments
+from foretell.cli.contamination_arguments import add_contamination
 from foretell.cli.quantities import quantity_argument
 from foretell.cli.serve_arguments import add_chat, add_serve
 from foretell.cli.sft_arguments import add_sft
@@ -59,7 +60,7 @@ MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face 
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
          "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "serve": "serve", "chat": "chat",
-         "bench": "bench"}  # fmt: skip
+         "contamination": "contamination", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -186,13 +187,15 @@ def build_parser() -> argparse.ArgumentParser:
     add_sft(verbs, MODEL_HELP)
     add_serve(verbs, MODEL_HELP)
     add_chat(verbs, MODEL_HELP)
+    add_contamination(verbs)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument("what", choices=["train", "serve", "sft", "vision"],
+    bench.add_argument("what", choices=["train", "serve", "sft", "vision", "contamination"],
                        help="train: tokens/s of a step against transformers' Llama; "
                        "serve: of decoding, streams and prompts against transformers and llama.cpp; "
                        "sft: of LoRA against all weights and PEFT; "
-                       "vision: images and a question against transformers' Llava")  # fmt: skip
+                       "vision: images and a question against transformers' Llava; "
+                       "contamination: indexing a corpus and checking items in it")  # fmt: skip
     bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
     bench.add_argument("--steps", type=int, default=15, help="of train and sft: timed steps of each (default 15)")
     bench.add_argument(
@@ -205,6 +208,9 @@ def build_parser() -> argparse.ArgumentParser:
     bench.add_argument("--shapes", nargs="+", default=["small", "smollm2"], metavar="SHAPE",
                        help="of vision (default small smollm2)")  # fmt: skip
     bench.add_argument("--data", metavar="JSONL", help="of sft: conversations (default: docstrings)")
+    bench.add_argument("--bytes", type=quantity_argument, default=1e9, help="of contamination: of the corpus that is "
+                       "made and indexed in a temporary folder (default 1e9)")  # fmt: skip
+    bench.add_argument("--items", type=int, default=10_000, help="of contamination: checked (default 10000)")
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser
 
