@@ -14,6 +14,7 @@ from typing import Any
 import foretell
 from foretell.cli import plan_arguments
 from foretell.cli.contamination_arguments import add_contamination
+from foretell.cli.eval_arguments import add_eval
 from foretell.cli.quantities import quantity_argument
 from foretell.cli.serve_arguments import add_chat, add_serve
 from foretell.cli.sft_arguments import add_sft
@@ -59,8 +60,8 @@ EXPORT_EPILOG = """\
 MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face or Meta directory, or a hub name"
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
-         "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "serve": "serve", "chat": "chat",
-         "contamination": "contamination", "bench": "bench"}  # fmt: skip
+         "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "eval": "eval", "serve": "serve",
+         "chat": "chat", "contamination": "contamination", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -185,6 +186,7 @@ def build_parser() -> argparse.ArgumentParser:
     export.add_argument("--context", type=int, metavar="N", help="positions that the exported model reads at most")
 
     add_sft(verbs, MODEL_HELP)
+    add_eval(verbs, MODEL_HELP)
     add_serve(verbs, MODEL_HELP)
     add_chat(verbs, MODEL_HELP)
     add_contamination(verbs)

@@ -149,6 +149,12 @@ def atomic_directory(path: Path) -> Iterator[Path]:
         fsync_directory(path.parent)
 
 
+def cache_folder() -> Path:
+    """Where a user's programs keep what can be had again: ``$XDG_CACHE_HOME/foretell`` or ``~/.cache/foretell``."""
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "foretell"
+
+
 def require_writable(path: Path) -> None:
     """Create ``path`` as a folder and prove that a file can be written in it.
 

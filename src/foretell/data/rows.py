@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -53,16 +53,25 @@ def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         UserError: naming file and line, where a line is not UTF-8, not JSON, or not an object.
     """
     with open_bytes(path) as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line.decode("utf-8-sig"))
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{path} line {number} is not JSON ({error}).") from error
-            if not isinstance(row, dict):
-                raise UserError(f"{path} line {number} holds a {type(row).__name__}; an object per line is expected.")
-            yield number, row
+        yield from parse_jsonl(stream, str(path))
+
+
+def parse_jsonl(lines: Iterable[bytes], name: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As :func:`read_jsonl`, of lines that are already there; ``name`` is what errors call them.
+
+    Raises:
+        UserError: naming the line, where one is not UTF-8, not JSON, or not an object.
+    """
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode("utf-8-sig"))
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{name} line {number} is not JSON ({error}).") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{name} line {number} holds a {type(row).__name__}; an object per line is expected.")
+        yield number, row
 
 
 def read_parquet(path: Path, text_field: str) -> Iterator[tuple[int, dict[str, Any]]]:

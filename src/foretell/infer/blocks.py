@@ -88,6 +88,11 @@ class BlockPool:
         self.values[:, block] = 0
         return block
 
+    def copy(self, source: int, to: int) -> None:
+        """What a block holds, to another one that is somebody's own."""
+        self.keys[:, to] = self.keys[:, source]
+        self.values[:, to] = self.values[:, source]
+
     def find(self, names: Sequence[bytes]) -> list[int]:
         """Blocks of the longest run of ``names`` from the first that is in the cache, each with one more user."""
         found = []

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Generator, Iterable
-from dataclasses import dataclass
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -19,6 +19,7 @@ from foretell.core.hardware import available_cores
 from foretell.core.progress import say
 from foretell.data.tokenizer import Tokenizer
 from foretell.infer.blocks import BLOCK, BlockPool
+from foretell.infer.continuations import score_continuations
 from foretell.infer.images import IMAGE_MEMORY, ImageEncoder, PlacedImages
 from foretell.infer.native.library import Kernels, KernelsUnavailableError, kernels
 from foretell.infer.packed import PackedLinear, pack_decoder, packed_place
@@ -135,8 +136,13 @@ class Engine:
         if request.adapter is not None and request.adapter not in self.adapters.names:
             known = ", ".join(self.adapters.names) or "none is loaded"
             raise UserError(f"There is no adapter {request.adapter!r}; there are: {known}.")
-        needed, room = len(request.ids) + request.max_tokens, self.pool.count * BLOCK
-        if needed > room:
+        room = self.pool.count * BLOCK
+        if request.continuations and request.needed + 2 * BLOCK > room:  # the prompt's last block is copied
+            raise UserError(
+                f"The prompt and its longest continuation have {request.needed + 1} tokens; the cache has room for "
+                f"{max(0, room - 2 * BLOCK)}."
+            )
+        if request.needed > room:
             raise UserError(
                 f"The prompt has {len(request.ids)} tokens and max_tokens is {request.max_tokens}; the cache has room "
                 f"for {room}."
@@ -172,11 +178,7 @@ class Engine:
         batch = self.scheduler.next_batch()
         if not batch:
             return updates
-        adapters = [self._adapter_of(s) for s, span in batch for _ in range(span.count)]
-        cache = PagedCache(self.pool, [span for _, span in batch], self.kernels, adapted=max(adapters) >= 0)
-        embedded = self._embed(batch)
-        with self.adapters.select(torch.tensor(adapters)):
-            hidden = self.decoder.states(embedded, cache)[0]
+        hidden = self._states(batch, self._embed(batch))
         ends = list(itertools.accumulate(span.count for _, span in batch))
         for (sequence, span), end in zip(batch, ends, strict=True):
             self.scheduler.advance(sequence, span.count)
@@ -185,8 +187,28 @@ class Engine:
         whole = [(s, end - 1) for (s, _), end in zip(batch, ends, strict=True) if s.remaining == 0]
         if whole:
             logits = self.head(hidden[[row for _, row in whole]])
-            updates += [(s.number, self._grow(s, row)) for (s, _), row in zip(whole, logits, strict=True)]
+            rows = list(zip([s for s, _ in whole], logits, strict=True))
+            updates += [(s.number, self._grow(s, row)) for s, row in rows if not s.request.continuations]
+            updates += self._score_continuations([row for row in rows if row[0].request.continuations])
         return updates
+
+    def _states(self, batch: Sequence[tuple[Running, Span]], embedded: Tensor) -> Tensor:
+        """[T, D] of the rows of a batch, from their [1, T, D] embeddings."""
+        adapters = [self._adapter_of(s) for s, span in batch for _ in range(span.count)]
+        cache = PagedCache(self.pool, [span for _, span in batch], self.kernels, adapted=max(adapters) >= 0)
+        with self.adapters.select(torch.tensor(adapters)):
+            return self.decoder.states(embedded, cache)[0]
+
+    def _score_continuations(self, rows: Sequence[tuple[Running, Tensor]]) -> list[tuple[int, Update]]:
+        """The ends of sequences that want it, from the [V] logits after the prompt of each."""
+        if not rows:
+            return []
+        sequences, logits = zip(*rows, strict=True)
+        scored = score_continuations(
+            sequences, torch.stack(logits), self.scheduler,
+            lambda batch, ids: self._states(batch, self.decoder.embed(ids[None])), self.head,
+        )  # fmt: skip
+        return [(s.number, replace(self._end(s, "length"), likelihoods=found)) for s, found in scored.items()]
 
     def _embed(self, batch: list[tuple[Running, Span]]) -> Tensor:
         """[1, T, D] of the tokens and patches of a batch."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foretell.core.errors import UserError
-from foretell.core.files import read_json
+from foretell.core.files import content_hash, read_json, sha256_file
 from foretell.core.gguf import MAGIC, read_gguf
 from foretell.data.chat import ChatTemplate
 from foretell.data.config import IMAGE_BREAK, IMAGE_END, IMAGE_TOKEN
@@ -31,6 +31,8 @@ SOURCES = f"{EMBEDDED!r}, a .gguf file, a run, Hugging Face or Meta directory, o
 # Special tokens by which the chat models of the decoder's relatives end a turn (llama.cpp keeps a like list).
 END_OF_TURN = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
                "</s>")  # fmt: skip
+
+MODEL_SUFFIXES = (".json", ".safetensors", ".model", ".jinja", ".bin", ".pth")
 
 OWN_TOKENS = (IMAGE_TOKEN, IMAGE_BREAK, IMAGE_END)
 # Keys of transformers' Pixtral processor, and what they are where a file leaves them out.
@@ -97,6 +99,23 @@ def load_model(source: str, *, dequantise: bool = False, context: int | None = N
     if source.count("/") == 1 and not source.startswith((".", "/", "~")):
         return _from_folder(_hub_folder(source), context, name=source)
     raise UserError(f"There is no model {source!r}; {SOURCES} is expected.")
+
+
+def model_digest(source: str) -> str:
+    """SHA-256 of all that a model is: its file, or the names and contents of the files of its folder.
+
+    Args:
+        source: as of :func:`load_model`.
+
+    Raises:
+        UserError: where there is no such model.
+    """
+    path = embedded_file() if source == EMBEDDED else Path(source).expanduser()
+    if path.is_file():
+        return sha256_file(path)
+    folder = weights_folder(path) if path.is_dir() else _hub_folder(source)
+    files = [file for file in sorted(folder.iterdir()) if file.is_file() and file.suffix in MODEL_SUFFIXES]
+    return content_hash([[file.name, sha256_file(file)] for file in files])
 
 
 def embedded_file() -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -49,6 +50,8 @@ class Request:
         deadline: seconds of :func:`time.monotonic` after which the answer ends as it is.
         grammar: what the answer must be of.
         images: in the order in which their tokens are in ``ids``.
+        continuations: of the prompt, each at least one token, whose log-likelihoods are wanted; with ``max_tokens`` 0
+            and no ``prompt_logprobs``.
     """
 
     ids: tuple[int, ...]
@@ -62,6 +65,7 @@ class Request:
     deadline: float | None = None
     grammar: Grammar | None = None
     images: tuple[PreparedImage, ...] = ()
+    continuations: tuple[tuple[int, ...], ...] = ()
 
     def check(self, config: ModelConfig) -> None:
         """Refuse what no engine of a model of this shape can answer.
@@ -72,7 +76,8 @@ class Request:
         vocab_size, context = config.vocab_size, config.context
         if not self.ids:
             raise UserError("The prompt is empty; at least one token is needed.")
-        wrong = next((token for token in self.ids if not 0 <= token < vocab_size), None)
+        given = itertools.chain(self.ids, *self.continuations)
+        wrong = next((token for token in given if not 0 <= token < vocab_size), None)
         if wrong is not None:
             raise UserError(f"The prompt has the token {wrong}; ids from 0 to {vocab_size - 1} are accepted.")
         if self.max_tokens < 0:
@@ -82,8 +87,28 @@ class Request:
                 f"The prompt has {len(self.ids)} tokens and max_tokens is {self.max_tokens}; together at most "
                 f"{context} are accepted, the model's context."
             )
+        self._check_continuations(context)
         check_images(self.ids, self.images, config)
         self.sampling.check(vocab_size)
+
+    @property
+    def needed(self) -> int:
+        """Tokens of the prompt and what follows it that are read at most; a continuation's last is not."""
+        return len(self.ids) + max(self.max_tokens, *(len(ids) - 1 for ids in self.continuations), 0)
+
+    def _check_continuations(self, context: int) -> None:
+        if not self.continuations:
+            return
+        if self.max_tokens or self.prompt_logprobs is not None:
+            raise UserError("A request with continuations is answered by their likelihoods: max_tokens 0 is accepted.")
+        if not all(self.continuations):
+            raise UserError("A continuation is empty; at least one token is needed.")
+        if self.needed > context:
+            raise UserError(
+                f"The prompt has {len(self.ids)} tokens and its longest continuation "
+                f"{max(map(len, self.continuations))}; "
+                f"at most {context + 1} are accepted together, the model's context."
+            )
 
 
 @dataclass(frozen=True)
@@ -100,6 +125,19 @@ class TokenLogprob:
 
 
 @dataclass(frozen=True)
+class Likelihood:
+    """Of a continuation under the model as it is.
+
+    Attributes:
+        value: log-likelihood in nats, the sum over its tokens.
+        greedy: whether each of its tokens is the likeliest one.
+    """
+
+    value: float
+    greedy: bool
+
+
+@dataclass(frozen=True)
 class Update:
     """What one step brought for one request.
 
@@ -110,6 +148,7 @@ class Update:
         prompt_logprobs: of the prompt's tokens from the second on, where asked for, once.
         finish: why the answer has ended; ``None`` while it goes on.
         cached: tokens of the prompt that were taken from the cache.
+        likelihoods: of the continuations, where asked for, once.
     """
 
     text: str = ""
@@ -118,6 +157,7 @@ class Update:
     prompt_logprobs: tuple[TokenLogprob, ...] = ()
     finish: Finish | None = None
     cached: int = 0
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -130,6 +170,7 @@ class Completion:
     prompt_logprobs: tuple[TokenLogprob, ...]
     finish: Finish
     cached: int
+    likelihoods: tuple[Likelihood, ...] = ()
 
 
 def completed(updates: Sequence[Update]) -> Completion:
@@ -143,4 +184,5 @@ def completed(updates: Sequence[Update]) -> Completion:
         prompt_logprobs=tuple(one for update in updates for one in update.prompt_logprobs),
         finish=last,
         cached=max(update.cached for update in updates),
+        likelihoods=tuple(one for update in updates for one in update.likelihoods),
     )

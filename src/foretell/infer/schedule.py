@@ -147,12 +147,28 @@ class Scheduler:
                 sequence.blocks.append(block)
                 continue
             last = self.running[-1]
-            self.remove(last)
-            last.start_again()
-            self.waiting.appendleft(last)
+            self._put_back(last)
             if last is sequence:
                 return False
         return True
+
+    def make_room(self, count: int, sequence: Running) -> bool:
+        """See to it that so many blocks can be had, where need be from the sequences that came last; ``sequence`` is
+        the last to give up its own, and then it is told that there is no room.
+        """
+        while self.pool.available < count:
+            others = [one for one in self.running if one is not sequence]
+            last = others[-1] if others else sequence
+            self._put_back(last)
+            if last is sequence:
+                return False
+        return True
+
+    def _put_back(self, sequence: Running) -> None:
+        """To the front of the queue, without its blocks."""
+        self.remove(sequence)
+        sequence.start_again()
+        self.waiting.appendleft(sequence)
 
     def advance(self, sequence: Running, count: int) -> None:
         """``count`` more tokens of a sequence are in the cache; blocks that are full may be shared."""

@@ -1,6 +1,6 @@
 """What a task is: items, how each is asked, and the grader of its answers.
 
-A task knows no model and no engine: it says what to ask, and grades what comes back. Whoever asks (evaluation, a reward)
+A task knows no model and no engine: it says what to ask, and grades what comes back. Whoever asks (evaluation, reward)
 turns prompts into ids and log-likelihoods or texts into responses.
 """
 
@@ -41,6 +41,7 @@ class Item:
         images: pictures of the prompt, in order.
         group: what scores are told apart by besides the task (a subject of MMLU).
         extra: what only the task's grader reads (the tests of a program).
+        messages: the prompt as the messages of a chat, where the data gives it so; empty where ``prompt`` is all.
     """
 
     identity: str
@@ -52,6 +53,7 @@ class Item:
     images: tuple[Image | Path, ...] = ()
     group: str = ""
     extra: Mapping[str, Any] = field(default_factory=dict)
+    messages: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,15 @@ class TaskData:
     """Items to score, and a pool of others that worked examples are drawn from.
 
     ``examples`` by group; the key "" serves groups that have none of their own. ``fixed`` examples are taken in
-    order, others drawn by the seed.
+    order, others drawn by the seed. ``instructions`` by group come before ``Task.instruction``. ``source`` names the
+    files that the items were read from, without their folder.
     """
 
     items: Sequence[Item]
     examples: Mapping[str, Sequence[Item]] = field(default_factory=dict)
     fixed: bool = False
+    instructions: Mapping[str, str] = field(default_factory=dict)
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,9 @@ class Task:
         stop: texts that end a generated answer.
         tokens: most that are generated.
         average: whether the headline is the mean over items or the mean over groups of their means.
+        files: what ``load`` expects in the folder, for people.
+        family: the task that this one is a part of (``mmlu`` of ``mmlu_anatomy``); a listing shows it under that.
+        runs_code: whether ``grade`` runs what the model wrote; such a task says so before it is used.
     """
 
     name: str
@@ -125,3 +133,6 @@ class Task:
     stop: tuple[str, ...] = ()
     tokens: int = 256
     average: Literal["items", "groups"] = "items"
+    files: str = ""
+    family: str = ""
+    runs_code: bool = False

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor
 
-from foretell.core.files import sha256_bytes
+from foretell.core.files import cache_folder, sha256_bytes
 from foretell.core.hardware import available_cores, processor_name
 from foretell.core.progress import say
 from foretell.infer.blocks import BLOCK
@@ -117,7 +117,7 @@ def kernels(threads: int | None = None) -> Kernels:
     # a cache folder may be shared by machines whose processors differ
     machine = [platform.machine(), processor_name(), _processor_flags()]
     digest = sha256_bytes(b"\0".join([*texts, repr((FLAGS, compiler, version, machine)).encode()]))
-    path = _cache_folder() / f"kernels-{digest[:16]}.so"
+    path = cache_folder() / f"kernels-{digest[:16]}.so"
     if not path.exists():
         _build(compiler, path)
     try:
@@ -154,11 +154,6 @@ def _run(command: list[str]) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise KernelsUnavailableError(f"{command[0]} cannot be run ({error})") from error
     return done.stdout
-
-
-def _cache_folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "foretell"
 
 
 def _processor_flags() -> str:

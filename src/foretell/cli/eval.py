@@ -1,0 +1,140 @@
+"""``foretell eval``."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from foretell.cli.output import out
+from foretell.core.errors import UserError
+from foretell.core.progress import say
+from foretell.core.wording import plural
+
+if TYPE_CHECKING:
+    from foretell.evals.asking import Asking
+    from foretell.evals.models import Model
+    from foretell.tasks.task import Task
+
+
+def eval(arguments: argparse.Namespace) -> int:
+    """Evaluate, compare or list."""
+    if arguments.list:
+        return _list(arguments)
+    if not arguments.tasks and not (arguments.compare and arguments.out):
+        raise UserError("eval: --tasks is missing; names of tasks are expected (foretell eval --list lists them).")
+    if not arguments.out:
+        raise UserError("eval: --out is missing; a folder for the results is expected.")
+    folder, names = Path(arguments.out), _names(arguments.tasks)
+    if names:
+        results = _evaluate(arguments, names, folder)
+        _print_results(results)
+    if arguments.compare:
+        _compare(folder, Path(arguments.compare), list(results) if names else None)
+    from foretell.report.evals_page import write_evals_report
+
+    out.print(str(write_evals_report(folder, Path(arguments.compare) if arguments.compare else None)))
+    return 0
+
+
+def _names(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
+
+
+def _evaluate(arguments: argparse.Namespace, names: Sequence[str], folder: Path) -> dict[str, Any]:
+    from foretell.evals.asking import Asking
+    from foretell.evals.cache import AnswerCache, usual_place
+    from foretell.evals.run import evaluate
+    from foretell.tasks.registry import find_tasks
+
+    tasks = find_tasks(names)
+    asking = Asking(
+        shots=arguments.shots, chat=arguments.chat, samples=arguments.samples, temperature=arguments.temperature,
+        seed=arguments.seed, limit=arguments.limit,
+    )  # fmt: skip
+    data = Path(arguments.data_dir)
+    if not data.is_dir():
+        raise UserError(f"--data-dir is {arguments.data_dir!r}; a folder with the tasks' data is expected.")
+    _announce(tasks, asking)
+    model = _model(arguments)
+    place = Path(arguments.cache) if arguments.cache else usual_place()
+    with AnswerCache(None if arguments.no_cache else place) as cache:
+        found = evaluate(tasks, model, data, asking, cache, folder)
+    if model.cut:
+        say(f"{model.cut:,} prompts were longer than the model's context and lost their beginning.", "yellow")
+    return {one.task: one.result for one in found}
+
+
+def _model(arguments: argparse.Namespace) -> Model:
+    if "://" in arguments.model:
+        from foretell.evals.remote import RemoteModel
+
+        return RemoteModel(arguments.model, arguments.served_name)
+    from foretell.evals.local import LocalModel
+
+    return LocalModel.load(arguments.model, start=arguments.bos)
+
+
+def _announce(tasks: Sequence[Task], asking: Asking) -> None:
+    code = [task.name for task in tasks if task.runs_code]
+    if code:
+        say(f"{', '.join(code)}: what the model writes is run, in a sandbox.", "yellow")
+    if asking.samples > 1 and all(task.kind == "choice" for task in tasks):
+        say("--samples has no effect: the options of these tasks are compared, nothing is generated.", "yellow")
+
+
+def _print_results(results: Mapping[str, Any]) -> None:
+    table = _table("task", "metric", "score", "± 95 %", "items", "shots", "version")
+    for name, entry in results.items():
+        for metric in (entry["metric"], *(one for one in entry["metrics"] if one != entry["metric"])):
+            score = entry["metrics"][metric]
+            first = metric == entry["metric"]
+            table.add_row(
+                name if first else "", metric, f"{100 * score['value']:.2f}", _error(score["stderr"]),
+                f"{score['n']:,}", str(entry["shots"]) if first else "", str(entry["version"]) if first else "",
+            )  # fmt: skip
+    out.print(table)
+
+
+def _error(stderr: float | None) -> str:
+    return "-" if stderr is None else f"{196 * stderr:.2f}"
+
+
+def _compare(second: Path, first: Path, tasks: Sequence[str] | None) -> None:
+    from foretell.evals.compare import compare_folders
+
+    table = _table("task", "metric", str(first), str(second), "difference", "± 95 %", "better", "worse", "p")
+    found = compare_folders(first, second, tasks)
+    for one in found:
+        table.add_row(
+            one.task, one.metric, f"{100 * one.first:.2f}", f"{100 * one.second:.2f}", f"{100 * one.difference:+.2f}",
+            _error(one.stderr), str(one.better), str(one.worse), f"{one.p:.2g}",
+        )  # fmt: skip
+    out.print(table)
+    for one in found:
+        for note in one.notes:
+            say(note, "yellow")
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from foretell.tasks.registry import list_tasks
+
+    data = Path(arguments.data_dir) if arguments.data_dir != "." else None
+    table = _table("task", "answers", "metric", "items here", "source")
+    for entry in list_tasks(data):
+        parts = f" ({plural(len(entry.parts), 'part')})" if entry.parts else ""
+        count = "" if data is None else "-" if entry.items is None else f"{entry.items:,}"
+        table.add_row(f"{entry.name}{parts}", entry.kind, entry.metric, count, entry.source)
+    out.print(table)
+    return 0
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None)
+    words = ("task", "metric", "answers", "source")
+    for column in columns:
+        table.add_column(column, justify="left" if column in words else "right", overflow="fold")
+    return table

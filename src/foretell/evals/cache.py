@@ -1,0 +1,132 @@
+"""Answers that models have given, on disk: what was asked before is not asked again, and an interrupted evaluation goes
+on where it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from foretell.core.errors import UserError
+from foretell.core.files import cache_folder, canonical_json, storage_errors
+
+VERSION = 1  # raised when what is asked means another thing
+COMMIT_SECONDS = 1.0
+TABLE = "CREATE TABLE IF NOT EXISTS answers (question BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID"
+Q = TypeVar("Q")
+A = TypeVar("A")
+
+
+def usual_place() -> Path:
+    """The cache of all of a user's evaluations."""
+    return cache_folder() / "answers.sqlite"
+
+
+class AnswerCache:
+    """A file of answers by the hash of their questions; several programs may use it at once.
+
+    Args:
+        path: made where it is missing; in memory alone where ``None``.
+
+    Raises:
+        UserError: where the file cannot be written or is another one.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        try:
+            if path is not None:
+                with storage_errors(path):
+                    path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = sqlite3.connect(":memory:" if path is None else path, timeout=60)
+            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("PRAGMA synchronous=NORMAL")
+            self._file.execute(
+                "CREATE TABLE IF NOT EXISTS answers (question BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID"
+            )
+        except sqlite3.Error as error:
+            raise UserError(
+                f"{path} cannot be used to remember answers ({error}); name another file by --cache."
+            ) from error
+        self._saved = time.monotonic()
+
+    def get(self, key: bytes) -> Any:
+        """The answer to a question, ``None`` where it has none."""
+        row = self._file.execute("SELECT answer FROM answers WHERE question = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put(self, key: bytes, answer: Any) -> None:
+        """Remember an answer; it is on disk within seconds, and at the end."""
+        self._file.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
+        if time.monotonic() - self._saved > COMMIT_SECONDS:
+            self.save()
+
+    def save(self) -> None:
+        """Write what is not written yet."""
+        self._file.commit()
+        self._saved = time.monotonic()
+
+    def close(self) -> None:
+        """Write all and let go of the file."""
+        self.save()
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def key_of(question: Any) -> bytes:
+    """The 16 bytes under which an answer is kept, from a question as JSON has it."""
+    text = canonical_json([VERSION, question])
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+def answered(
+    questions: Iterable[tuple[bytes, Q]], ask: Callable[[Iterable[Q]], Iterator[tuple[int, A]]], cache: AnswerCache,
+    to_json: Callable[[A], Any], from_json: Callable[[Any], A],
+) -> Iterator[tuple[int, A]]:  # fmt: skip
+    """Answers with the places of their questions, in no order; each different question is asked at most once.
+
+    Args:
+        questions: with their keys, taken as ``ask`` takes them.
+        ask: answers of those that are not in the cache, with their places among these.
+        cache: read and filled.
+        to_json, from_json: between an answer and what the cache keeps of it.
+    """
+    known: list[tuple[int, A]] = []
+    asked: list[bytes] = []
+    waiting: dict[Hashable, list[int]] = {}
+    done: dict[Hashable, A] = {}
+
+    def unknown() -> Iterator[Q]:
+        for place, (key, question) in enumerate(questions):
+            if key in waiting:
+                waiting[key].append(place)
+            elif key in done:
+                known.append((place, done[key]))
+            elif (found := cache.get(key)) is not None:
+                known.append((place, from_json(found)))
+            else:
+                waiting[key] = [place]
+                asked.append(key)
+                yield question
+
+    for number, answer in ask(unknown()):
+        key = asked[number]
+        cache.put(key, to_json(answer))
+        done[key] = answer
+        for place in waiting.pop(key):
+            yield place, answer
+        while known:
+            yield known.pop(0)
+    yield from known
