@@ -11,10 +11,13 @@ from typing import Any
 from rich.table import Table
 
 from foretell.cli.output import out
+from foretell.core.config import read_yaml
 from foretell.core.progress import duration, say
+from foretell.data.compression import inner_suffix
 from foretell.evals.contamination.check import METHODS, Verdict, check_items, write_verdicts
-from foretell.evals.contamination.items import read_items
+from foretell.evals.contamination.items import ItemText, exam_items, read_items, task_items
 from foretell.evals.contamination.scores import Score, SplitScore, read_scores, split_scores
+from foretell.evals.exams.form import read_exam
 
 NAMES = {"substring": "50-character substrings", "ngram": "13-grams"}
 
@@ -42,7 +45,7 @@ def _check(arguments: argparse.Namespace) -> int:
     from foretell.data.overlap.build import open_index
 
     methods = tuple(METHODS) if arguments.method == "both" else (arguments.method,)
-    items = read_items(Path(arguments.items), arguments.fields.split(",") if arguments.fields else ())
+    items = _items(arguments)
     scores = read_scores(Path(arguments.scores)) if arguments.scores else None
     index = open_index(Path(arguments.index))
     if not arguments.no_verify:
@@ -61,6 +64,20 @@ def _check(arguments: argparse.Namespace) -> int:
     if split:
         _print_scores(split)
     return 0
+
+
+def _items(arguments: argparse.Namespace) -> list[ItemText]:
+    """Of a .jsonl file, an exam's file, or a task of the registry."""
+    path = Path(arguments.items)
+    suffix = inner_suffix(path)
+    if suffix == ".json" or (suffix in (".yaml", ".yml") and "sections" in read_yaml(path)):
+        return exam_items(read_exam(path))
+    if suffix == ".jsonl":
+        return read_items(path, arguments.fields.split(",") if arguments.fields else ())
+    from foretell.tasks.registry import find_task
+
+    task = find_task(arguments.items)
+    return task_items(task.name, task.load(Path(arguments.data_dir)).items)
 
 
 def _counts(task: str, verdicts: Sequence[Verdict], methods: Sequence[str]) -> dict[str, Any]:

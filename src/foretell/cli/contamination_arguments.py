@@ -8,7 +8,7 @@ from typing import Any
 EPILOG = """\
   foretell contamination index texts/ runs/laptop --out index      files, folders, globs, run directories
   foretell contamination check index items.jsonl                   which items stand in the corpus
-  foretell contamination check index items.jsonl --scores eval/items.parquet --output items.parquet
+  foretell contamination check index piqa --data-dir DIR --scores eval/items.parquet --output items.parquet
 """
 
 
@@ -30,7 +30,9 @@ def add_contamination(verbs: Any) -> None:
 
     check = parts.add_parser("check", help="look for items in an indexed corpus")
     check.add_argument("index", metavar="DIR", help="the folder of the index")
-    check.add_argument("items", metavar="ITEMS.jsonl", help="a row for each item; columns task and item if known")
+    check.add_argument("items", metavar="ITEMS", help="a .jsonl file, a row for each item; the .yaml or .json file of "
+                       "an exam; or the name of a task, as foretell eval --list shows")  # fmt: skip
+    check.add_argument("--data-dir", default=".", metavar="DIR", help="where a task reads its data (default .)")
     check.add_argument("--fields", metavar="A,B", help="fields of a row that make up the item's text, without the "
                        "answer (default: text, or every text but the answer)")  # fmt: skip
     check.add_argument("--method", choices=["both", "substring", "ngram"], default="both", help="substring: three "

@@ -15,6 +15,7 @@ import foretell
 from foretell.cli import plan_arguments
 from foretell.cli.contamination_arguments import add_contamination
 from foretell.cli.eval_arguments import add_eval
+from foretell.cli.exam_arguments import add_exam
 from foretell.cli.quantities import quantity_argument
 from foretell.cli.serve_arguments import add_chat, add_serve
 from foretell.cli.sft_arguments import add_sft
@@ -61,7 +62,7 @@ MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face 
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
          "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "eval": "eval", "serve": "serve",
-         "chat": "chat", "contamination": "contamination", "bench": "bench"}  # fmt: skip
+         "chat": "chat", "contamination": "contamination", "exam": "exam", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -190,6 +191,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_serve(verbs, MODEL_HELP)
     add_chat(verbs, MODEL_HELP)
     add_contamination(verbs)
+    add_exam(verbs, MODEL_HELP)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
     bench.add_argument("what", choices=["train", "serve", "sft", "vision", "contamination"],

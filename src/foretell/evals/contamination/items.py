@@ -12,6 +12,7 @@ from foretell.core.errors import UserError
 from foretell.data.documents import keyed_hash
 from foretell.data.overlap.normal import SPAN_LETTERS, SPAN_WORDS, letters, normalise, words
 from foretell.data.rows import read_jsonl
+from foretell.evals.exams.form import Exam, item_key
 from foretell.tasks.task import Item
 
 SUBSTRINGS = 3  # drawn from each item (GPT-4 Technical Report, Appendix C)
@@ -80,6 +81,15 @@ def task_items(task: str, items: Sequence[Item]) -> list[ItemText]:
     return [
         ItemText(task, item.identity, " ".join([item.prompt, *(option.text for option in item.options)]))
         for item in items
+    ]
+
+
+def exam_items(exam: Exam) -> list[ItemText]:
+    """Items of an exam: questions and choices."""
+    return [
+        ItemText(exam.name, item_key(section.name, item.id), " ".join([item.question, *item.choices]))
+        for section in exam.sections
+        for item in section.items
     ]
 
 
