@@ -135,6 +135,20 @@ def test_places_beyond_those_compared_one_by_one(
     check(documents, passages, view, tmp_path)
 
 
+def test_a_text_that_is_all_alike_fills_segments_sooner(tmp_path: Path, small_parts: None) -> None:
+    (tmp_path / "zeros.txt").write_text("0 " * 20_000)
+    (tmp_path / "words.txt").write_text(" ".join(str(number * 7919 % 10_007) for number in range(8_500)))
+    segments = {}
+    for name in ("zeros", "words"):
+        build_index([str(tmp_path / f"{name}.txt")], tmp_path / name, segment_bytes=8_000)
+        index = open_index(tmp_path / name)
+        segments[name] = len(index.segments)
+        wanted = "0" * 50 if name == "zeros" else "".join(str(number * 7919 % 10_007) for number in range(20, 40))[:50]
+        found = search.search(index, "letters", [Passage(0, wanted), Passage(1, "0" * 49 + "1")])
+        assert list(found) == [0]
+    assert segments["zeros"] > 3 * segments["words"] / 2
+
+
 def test_one_owner_one_match(tmp_path: Path) -> None:
     rows = write_rows(tmp_path / "rows.jsonl", ["alpha beta gamma", "delta"])
     build_index([str(rows)], tmp_path / "index")

@@ -185,7 +185,7 @@ def _write_segments(
                 if batch.characters + len(piece) > BATCH_CHARACTERS and batch.texts:
                     writer = _add(pool, writer or SegmentWriter(folder, number), batch)
                     batch = _Batch([], [])
-                if writer is not None and writer.bytes >= limit:
+                if writer is not None and writer.is_full(limit):
                     writer.finish(position)
                     writer, number = None, number + 1
                 batch.add(piece, location)

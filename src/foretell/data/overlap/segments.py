@@ -29,6 +29,8 @@ from foretell.data.overlap.anchors import POSITION_BITS, Hashes
 LARGEST = 1 << POSITION_BITS  # bytes of a segment's text
 PARTS = ("text", "letters", "words", "places.parquet")
 CHECKED_BYTES = 1 << 24
+WAITING = 4  # batches that are hashed while others are read; more would fill the memory
+LEAST_BYTES = 4  # of text for each posting; usually there are ten, of "0 0 0 ..." two thirds of one, which take memory
 
 Postings = tuple[Hashes, Hashes]  # of letters and of words
 Position = tuple[int, int, int]  # input, document of it, piece of that: the first that a segment does not hold
@@ -40,7 +42,12 @@ def part_path(folder: Path, number: int, part: str) -> Path:
 
 
 class SegmentWriter:
-    """Writes a segment; until :meth:`finish` it does not exist for readers."""
+    """Writes a segment; until :meth:`finish` it does not exist for readers.
+
+    Attributes:
+        bytes: of its text so far.
+        postings: of all but the last few batches, which are waited for here.
+    """
 
     def __init__(self, folder: Path, number: int) -> None:
         self._folder, self._number = folder, number
@@ -49,7 +56,7 @@ class SegmentWriter:
         self._postings: list[Future[Postings]] = []
         self._starts: list[int] = []
         self._locations: list[str] = []
-        self.bytes = 0
+        self.bytes = self.postings = 0
 
     def add(self, text: bytes, starts: Sequence[int], locations: Sequence[str], postings: Future[Postings]) -> None:
         """Append pieces that begin at ``starts`` of ``text``; their postings hold positions in the segment."""
@@ -58,6 +65,12 @@ class SegmentWriter:
         self._text.write(text)
         self._postings.append(postings)
         self.bytes += len(text)
+        if len(self._postings) > WAITING:
+            self.postings += sum(len(part) for part in self._postings[-1 - WAITING].result())
+
+    def is_full(self, limit: int) -> bool:
+        """Whether the text, or what is known of its postings, is as much as a segment of ``limit`` bytes may hold."""
+        return self.bytes >= limit or self.postings * LEAST_BYTES >= limit
 
     def finish(self, following: Position) -> None:
         """Sort the postings, write everything to the disk and then the record that makes it count."""
