@@ -21,6 +21,7 @@ from foretell.evals.contamination.bench import bench_contamination
 from foretell.evals.contamination.check import Verdict, check_items, write_verdicts
 from foretell.evals.contamination.items import ItemText, grams, read_items, substrings, task_items
 from foretell.evals.contamination.scores import read_scores, split_scores
+from foretell.tasks.registry import find_task
 from foretell.tasks.task import Item, Option
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -236,3 +237,20 @@ def test_real_questions_in_real_text(tmp_path: Path) -> None:
     (tmp_path / "copy.txt").write_text(copied, encoding="utf-8")
     build_index([str(SHARED / "text" / "tinyshakespeare.txt"), str(tmp_path / "copy.txt")], tmp_path / "dirty")
     assert all(v.substring and v.ngram for v in check_items(open_index(tmp_path / "dirty"), items))
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared texts are not here")
+def test_a_task_of_the_registry_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """PIQA against a text with its seventh question in it; the identities are those of the task's own records."""
+    task = find_task("piqa")
+    seventh = task.load(SHARED / "evals").items[6]
+    options = " ".join(option.text for option in seventh.options)
+    (tmp_path / "text.txt").write_text(f"{'Something else. ' * 50}{seventh.prompt} {options}")
+    make = ["contamination", "index", str(tmp_path / "text.txt"), "--out", str(tmp_path / "index")]
+    check = ["contamination", "check", str(tmp_path / "index"), "piqa", "--data-dir", str(SHARED / "evals")]
+    assert main(make) == main([*check, "--output", str(tmp_path / "v.jsonl")]) == 0
+    assert "1,838" in capsys.readouterr().out
+    rows = [json.loads(line) for line in (tmp_path / "v.jsonl").read_text().splitlines()]
+    assert [row["item"] for row in rows if row["ngram"] or row["substring"]] == [seventh.identity]
+    assert main([*check[:3], "piqua"]) == 2
+    assert "did you mean 'piqa'" in capsys.readouterr().err

@@ -18,7 +18,7 @@ def add_exam(verbs: Any, model_help: str) -> None:
     """Add the verb to the parser's ``verbs``; ``model_help`` says what a model's name may be."""
     exam = verbs.add_parser(
         "exam",
-        help="score an exam: sections, scaled score, percentile among people",
+        help="score an exam: scaled score, percentile among people",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -74,12 +74,27 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{verb}: {message}." if verb else f"{message[0].upper()}{message[1:]}.")
 
 
+class _Verbs(argparse.HelpFormatter):
+    """The list of verbs without a line of its own for VERB, so that it fits a screen."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=20)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):
+            return "".join(self._format_action(verb) for verb in action._get_subactions())
+        return super()._format_action(action)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The verbs and their options."""
-    parser = _Parser(prog="foretell", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"foretell {foretell.__version__}")
+    parser = _Parser(prog="foretell", description=DESCRIPTION, formatter_class=_Verbs, add_help=False,
+                     usage="foretell [--help | --version] [--traceback] VERB ...")  # fmt: skip
+    parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    parser.add_argument("--version", action="version", version=f"foretell {foretell.__version__}",
+                        help=argparse.SUPPRESS)  # fmt: skip
     parser.add_argument("--traceback", action="store_true", help="show where an error came from (any verb)")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="foretell", title="verbs")
 
     recipe_help = "a built-in recipe's name or a YAML file; then any setting, as --target.flops 1e14"
     for_recipes: dict[str, Any] = {"allow_abbrev": False, "epilog": RECIPE_EPILOG,
