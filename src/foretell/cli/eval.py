@@ -79,9 +79,6 @@ def _model(arguments: argparse.Namespace) -> Model:
 
 
 def _announce(tasks: Sequence[Task], asking: Asking) -> None:
-    code = [task.name for task in tasks if task.runs_code]
-    if code:
-        say(f"{', '.join(code)}: what the model writes is run, in a sandbox.", "yellow")
     if asking.samples > 1 and all(task.kind == "choice" for task in tasks):
         say("--samples has no effect: the options of these tasks are compared, nothing is generated.", "yellow")
 
@@ -106,7 +103,9 @@ def _error(stderr: float | None) -> str:
 def _compare(second: Path, first: Path, tasks: Sequence[str] | None) -> None:
     from foretell.evals.compare import compare_folders
 
-    table = _table("task", "metric", str(first), str(second), "difference", "± 95 %", "better", "worse", "p")
+    names = [folder.resolve().name for folder in (first, second)]
+    columns = names if names[0] != names[1] else ["first", "second"]
+    table = _table("task", "metric", *columns, "difference", "± 95 %", "better", "worse", "p")
     found = compare_folders(first, second, tasks)
     for one in found:
         table.add_row(

@@ -209,27 +209,31 @@ def build_parser() -> argparse.ArgumentParser:
     add_exam(verbs, MODEL_HELP)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument("what", choices=["train", "serve", "sft", "vision", "contamination"],
+    bench.add_argument("what", choices=["train", "serve", "sft", "vision", "eval", "contamination"],
                        help="train: tokens/s of a step against transformers' Llama; "
                        "serve: of decoding, streams and prompts against transformers and llama.cpp; "
                        "sft: of LoRA against all weights and PEFT; "
                        "vision: images and a question against transformers' Llava; "
+                       "eval: PIQA and MMLU against lm-evaluation-harness; "
                        "contamination: indexing a corpus and checking items in it")  # fmt: skip
     bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
     bench.add_argument("--steps", type=int, default=15, help="of train and sft: timed steps of each (default 15)")
     bench.add_argument(
         "--train-steps", type=int, default=0, help="of sft: steps of ours in all, before held-out losses are compared"
     )
-    bench.add_argument("--model", default="smollm2", help="of serve and sft (default smollm2)")
+    bench.add_argument("--model", default="smollm2", help="of serve, sft and eval (default smollm2)")
     bench.add_argument("--rounds", type=int, default=7, help="of serve and vision: timed rounds (default 7)")
     bench.add_argument("--peers", nargs="+", default=["foretell", "llama.cpp", "transformers"], metavar="PEER",
                        help="of serve (default foretell llama.cpp transformers)")  # fmt: skip
     bench.add_argument("--shapes", nargs="+", default=["small", "smollm2"], metavar="SHAPE",
                        help="of vision (default small smollm2)")  # fmt: skip
-    bench.add_argument("--data", metavar="JSONL", help="of sft: conversations (default: docstrings)")
+    bench.add_argument("--data", metavar="PATH", help="of sft: JSONL of conversations (default: docstrings); of eval: "
+                       "the folder of the tasks' data")  # fmt: skip
+    bench.add_argument("--items", type=int, help="of eval: of PIQA (default 500); of contamination: checked (default "
+                       "10000)")  # fmt: skip
+    bench.add_argument("--per-subject", type=int, default=5, help="of eval: of each subject of MMLU (default 5)")
     bench.add_argument("--bytes", type=quantity_argument, default=1e9, help="of contamination: of the corpus that is "
                        "made and indexed in a temporary folder (default 1e9)")  # fmt: skip
-    bench.add_argument("--items", type=int, default=10_000, help="of contamination: checked (default 10000)")
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser
 

@@ -46,6 +46,10 @@ class LocalModel:
         """
         return cls(load_model(source), model_digest(source), start=start, options=options)
 
+    def forget(self) -> None:
+        """Empty the engine's cache of what it has read."""
+        self._engine.reset()
+
     def likelihoods(self, pairs: Iterable[tuple[Prompt, str]]) -> Iterator[tuple[int, Likelihood]]:
         """See :meth:`foretell.evals.models.Model.likelihoods`; pairs of one prompt that follow each other share it."""
         places: list[list[int]] = []

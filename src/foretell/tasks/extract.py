@@ -22,7 +22,9 @@ _ANSWER_IS = re.compile(r"\banswer\s+is\b\s*:?\s*", re.I)
 _WORD_MARKS = re.compile(r"\banswer\s*(?:\s+is\b\s*:?|:)\s*|\\boxed\{(?:\\text\{)?", re.I)
 _YES_NO = re.compile(r"\b(yes|no)\b", re.I)
 _DATE = re.compile(r"\b(\d{1,2})/(\d{1,2})/(\d{4})\b")
+_QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]")
 _DECORATION = " \t\r\n*_`\"'“”‘’$\\{}()[]"
+LONGEST_NUMBER = 100  # characters; a model that repeats a digit has named no number
 RELATIVE_TOLERANCE = Decimal("1e-6")  # of decimals: solutions of some sets are rounded floats
 
 
@@ -51,7 +53,7 @@ def numbers(text: str) -> list[Decimal]:
     for match in _NUMBER.finditer(text):
         written = match.group()
         digits = re.sub(r"[,$€£\s]", "", written).replace("−", "-")
-        if not _FRACTION_DIGITS.fullmatch(digits):
+        if len(digits) > LONGEST_NUMBER or not _FRACTION_DIGITS.fullmatch(digits):
             continue
         before = text[match.start() - 1] if match.start() else " "
         signed = written[0] in "+-−"
@@ -90,16 +92,20 @@ def after_answer_is(text: str) -> str:
 
 
 def first_line(text: str) -> str:
-    """The first line that is not blank, without what models set around an answer."""
+    """The first line that is not blank."""
     lines = text.strip().splitlines()
     return lines[0].strip() if lines else ""
 
 
-def short_answer(text: str) -> str:
-    """A word or phrase: what follows the last mark of an answer, else the first line; without quotes and full stop."""
+def answer_line(text: str) -> str:
+    """The line that holds the answer: what follows the last mark of one, else the first line."""
     marks = list(_WORD_MARKS.finditer(text))
-    line = first_line(text[marks[-1].end() :] if marks else text)
-    return line.strip(_DECORATION).rstrip(".").strip(_DECORATION)
+    return first_line(text[marks[-1].end() :] if marks else text)
+
+
+def short_answer(text: str) -> str:
+    """A word or phrase: :func:`answer_line` without quotes, brackets and full stop around it."""
+    return answer_line(text).strip(_DECORATION).rstrip(".").strip(_DECORATION)
 
 
 def yes_or_no(text: str) -> str | None:
@@ -122,6 +128,13 @@ def date(text: str) -> str | None:
 
 
 def letters_only(text: str) -> str | None:
-    """A made-up word (last letters joined): the letters of the answer in lower case, hyphens and spaces left out."""
-    joined = re.sub(r"[^a-z]", "", short_answer(text).lower())
-    return joined or None
+    """A made-up word (last letters joined): the letters of the answer in lower case, hyphens and spaces left out.
+
+    The answer stands after the last mark of one; without a mark it is the last word in double quotes, else the last.
+    """
+    if _WORD_MARKS.search(text):
+        found = short_answer(text)
+    else:
+        quoted, words = _QUOTED.findall(text), text.split()
+        found = quoted[-1] if quoted else words[-1] if words else ""
+    return re.sub(r"[^a-z]", "", found.lower()) or None

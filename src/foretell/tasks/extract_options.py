@@ -16,7 +16,9 @@ _MARK = re.compile(
     r"\b(?:answer|choice|option)\b(?:\s+\w+){0,3}?\s*(?:\bis\b\s*:?|:|=)|\banswer\b\s*(?=\\boxed)|\\boxed\{(?:\\text\{)?",
     re.I,
 )
-_SET_AROUND = r"[\s*_`\"'“‘$\\{(\[]*(?:(?:option|choice)\s+|(?:text|boxed|mathbf|textbf)\{)?[\s*_`\"'“‘$\\{(\[]*"
+_SET_AROUND = (
+    r"[\s*_`\"'“‘$\\{(\[]{0,20}(?:(?:option|choice)\s+|(?:text|boxed|mathbf|textbf)\{)?[\s*_`\"'“‘$\\{(\[]{0,20}"
+)
 _NUMBERS = re.compile(
     r"-?\b\d{1,3}(?:,\d{3})+(?:\.\d+)?\b|-?\d+(?:\.\d+)?[eE][+-]?\d+|-?(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d)(?![,\d])"
 )

@@ -1,6 +1,6 @@
 """Data of tasks on disk: files of a folder by their documented names, and the rows in them.
 
-Every name is accepted as it is and with .gz, .xz, .bz2 or .zst.
+Every name is accepted as it is and with .gz, .xz, .bz2 or .zst; a .jsonl file also as a .parquet file of the same rows.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ from foretell.data.compression import inner_suffix, open_bytes
 from foretell.data.rows import parse_jsonl
 
 COMPRESSIONS = ("", ".gz", ".xz", ".bz2", ".zst")
+LONGEST_INTEGER = 18  # characters of the text of one
 LONGEST_CELL = 1 << 24  # characters of a CSV cell; passages of some sets exceed the csv module's own limit
 
 
@@ -78,11 +80,34 @@ class Row:
         Raises:
             UserError: where it is missing, no integer or beyond the list.
         """
-        value = self.value(name)
-        number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
-        if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < size:
-            raise self.fault(name, value, f"an integer from 0 to {size - 1}")
+        number = self.integer(name)
+        if not 0 <= number < size:
+            raise self.fault(name, number, f"an integer from 0 to {size - 1}")
         return number
+
+    def integer(self, *names: str) -> int:
+        """An integer, or the text of one.
+
+        Raises:
+            UserError: where it is missing or anything else.
+        """
+        value = self.value(*names)
+        if isinstance(value, str) and len(value) <= LONGEST_INTEGER and re.fullmatch(r"\s*-?[0-9]+\s*", value):
+            return int(value)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.fault(names[0], value, "an integer")
+        return value
+
+    def objects(self, *names: str) -> list[Row]:
+        """A list of objects that is not empty, as rows.
+
+        Raises:
+            UserError: where it is missing or anything else.
+        """
+        value = self.value(*names)
+        if not isinstance(value, list) or not value or not all(isinstance(one, dict) for one in value):
+            raise self.fault(names[0], value, "a list of objects")
+        return [Row(f"{self.place}, {names[0]} {number}", one) for number, one in enumerate(value, 1)]
 
     def fault(self, name: str, value: Any, expected: str) -> UserError:
         """The error of a cell that is not what it should be."""
@@ -97,9 +122,9 @@ def find_file(folder: Path, *names: str) -> Path:
     """
     found = find_optional(folder, *names)
     if found is None:
-        others = f" (or {listed(names[1:])})" if len(names) > 1 else ""
+        others = f", or one of {listed(names[1:])}," if len(names) > 1 else ""
         raise UserError(
-            f"{folder} has no file '{names[0]}'{others}; it is expected there as it is or as .gz, .xz, .bz2 or .zst."
+            f"{folder} has no file '{names[0]}'; it{others} is expected there, as it is or as .gz, .xz, .bz2 or .zst."
         )
     return found
 
@@ -112,7 +137,8 @@ def find_optional(folder: Path, *names: str) -> Path | None:
     """
     if not folder.is_dir():
         raise UserError(f"The data folder {folder} does not exist or is no folder.")
-    for name in names:
+    tables = [re.sub(r"\.jsonl$", ".parquet", name) for name in names if name.endswith(".jsonl")]
+    for name in (*names, *tables):
         for compression in COMPRESSIONS:
             path = folder / f"{name}{compression}"
             if path.is_file():

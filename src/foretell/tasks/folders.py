@@ -131,8 +131,11 @@ def find_folder(folder: Path, *names: str) -> Folder:
             path = folder / f"{name}{suffix}"
             if path.is_file():
                 return Folder(path)
-    others = f" (or {listed(names[1:])})" if len(names) > 1 else ""
-    raise UserError(f"{folder} has no folder '{names[0]}'{others}; it is expected there, or as {listed(ARCHIVES)}.")
+    others = f", or one of {listed(names[1:])}," if len(names) > 1 else ""
+    raise UserError(
+        f"{folder} has no folder '{names[0]}'; it{others} is expected there, as it is or as an archive "
+        f"({', '.join(ARCHIVES)})."
+    )
 
 
 def _tar_members(path: Path) -> dict[str, bytes]:

@@ -22,7 +22,6 @@ from foretell.data.compression import inner_suffix, open_bytes
 from foretell.tasks.extract import as_number, final_number, same_number, short_answer, yes_or_no
 from foretell.tasks.extract_options import chosen_option
 from foretell.tasks.files import Row, parse_rows, read_text
-from foretell.tasks.folders import Folder
 from foretell.tasks.grading import cut, grade_choice, grade_samples
 from foretell.tasks.openai_evals import is_evals_row, sample_item
 from foretell.tasks.prompting import IMAGE
@@ -88,12 +87,8 @@ def read_task(path: Path) -> Task:
         raise UserError(f"{path} has rows with 'choices' and rows without; all of one kind are expected.")
     choice = kinds.pop()
     items = _items(rows, settings, path, "")
-    pool_rows = _rows(path, settings.examples, []) if isinstance(settings.examples, str) and settings.examples else None
-    if isinstance(settings.examples, list) and settings.examples:
-        pool_rows = _rows(path, "", settings.examples)
-    pool = items if pool_rows is None else _items(pool_rows, settings, path, "example/")
-    data = TaskData(items, _by_group(pool), source=path.name)
-    metric = "acc" if choice else {"f1": "f1"}.get(settings.grader, "exact")
+    data = TaskData(items, {"": _pool(path, settings, items)}, source=path.name)
+    metric = "acc" if choice else "f1" if settings.grader == "f1" else "exact"
     return Task(
         name, settings.version, "choice" if choice else "generate", metric, lambda folder: data,
         grade_choice if choice else functools.partial(grade_own, settings.grader), settings.source,
@@ -102,14 +97,19 @@ def read_task(path: Path) -> Task:
     )  # fmt: skip
 
 
-def _by_group(pool: list[Item]) -> dict[str, list[Item]]:
-    return {"": pool}
+def _pool(path: Path, settings: OwnTask, items: list[Item]) -> list[Item]:
+    """What worked examples are drawn from."""
+    told = settings.examples
+    if not told:
+        return items
+    rows = _rows(path, told, []) if isinstance(told, str) else _rows(path, "", told)
+    return _items(rows, settings, path, "example/")
 
 
 def _settings(path: Path) -> OwnTask:
     try:
         held = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(f"{path} is not readable as YAML ({' '.join(str(error).split())}).") from error
     if not isinstance(held, dict):
         raise UserError(f"{path} holds no settings of a task; a mapping with 'data' or 'items' is expected.")
@@ -136,8 +136,7 @@ def _rows(path: Path, data: str, items: list[dict[str, Any]]) -> list[Row]:
 
 
 def _items(rows: list[Row], settings: OwnTask, path: Path, prefix: str) -> list[Item]:
-    folder = Folder(path.parent) if any(row.cells.get("images") for row in rows) else None
-    items = [_item(row, settings, folder, prefix) for row in rows]
+    items = [_item(row, settings, path.parent, prefix) for row in rows]
     seen: dict[str, Row] = {}
     for item, row in zip(items, rows, strict=True):
         if item.identity in seen:
@@ -146,13 +145,13 @@ def _items(rows: list[Row], settings: OwnTask, path: Path, prefix: str) -> list[
     return items
 
 
-def _item(row: Row, settings: OwnTask, folder: Folder | None, prefix: str) -> Item:
+def _item(row: Row, settings: OwnTask, folder: Path, prefix: str) -> Item:
     # An identity made of the row's content stays the same when other rows come and go.
     content = sha256_bytes(repr(sorted(row.cells.items(), key=lambda pair: str(pair[0]))).encode())[:12]
     identity = prefix + (row.text("id") if row.has("id") else content)
     if is_evals_row(row.cells):
         return sample_item(row, identity)
-    images = tuple(folder.image(name) for name in row.texts("images")) if folder and row.cells.get("images") else ()
+    images = tuple(_image(row, folder / name) for name in row.texts("images")) if row.cells.get("images") else ()
     group = row.text("group") if row.has("group") else ""
     reasoning = f" {row.text('reasoning').strip()}" if row.has("reasoning") else ""
     if "choices" not in row.cells:
@@ -172,6 +171,12 @@ def _item(row: Row, settings: OwnTask, folder: Folder | None, prefix: str) -> It
     written = LETTERS[: len(texts)] if settings.options == "letters" else texts
     options = tuple(Option(f" {text}") for text in written)
     return Item(identity, prompt, reasoning + options[gold].text, options, (gold,), images=images, group=group)
+
+
+def _image(row: Row, path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"{row.place}: there is no image {path}; images are expected beside the task's file.")
+    return path
 
 
 def right_place(row: Row, texts: list[str]) -> int:

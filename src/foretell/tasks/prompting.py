@@ -6,8 +6,9 @@ they are. An image stands where :data:`IMAGE` does in a prompt, in order.
 
 from __future__ import annotations
 
+import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,19 +61,23 @@ def choose_examples(task: Task, data: TaskData, item: Item, shots: int, seed: in
     if shots == 0:
         return ()
     pool = data.examples.get(item.group) or data.examples.get("", ())
-    if data.fixed:
-        drawn = [example for example in pool if not _same(example, item)][:shots]
-    else:
-        order = random.Random(f"{seed}/{task.name}/{item.group}")
-        spare = sum(_same(example, item) for example in pool)
-        drawn = order.sample(list(pool), min(len(pool), shots + spare))
-        drawn = [example for example in drawn if not _same(example, item)][:shots]
+    order = pool if data.fixed else _shuffled(pool, random.Random(f"{seed}/{task.name}/{item.group}"))
+    drawn = tuple(itertools.islice((example for example in order if not _same(example, item)), shots))
     if len(drawn) < shots:
         where = f" It reads {task.files}" if task.files else ""
         raise UserError(
             f"{task.name} has {plural(len(drawn), 'worked example')} for '{item.identity}'; {shots} were asked.{where}"
         )
-    return tuple(drawn)
+    return drawn
+
+
+def _shuffled(pool: Sequence[Item], order: random.Random) -> Iterator[Item]:
+    """The pool in random order, at the cost of what is taken of it (Fisher and Yates; only moved places are kept)."""
+    moved: dict[int, int] = {}
+    for last in range(len(pool) - 1, -1, -1):
+        place = order.randrange(last + 1)
+        yield pool[moved.get(place, place)]
+        moved[place] = moved.get(last, last)
 
 
 def _same(example: Item, item: Item) -> bool:

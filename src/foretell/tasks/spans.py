@@ -83,7 +83,10 @@ def _is_number(text: str) -> bool:
 def _aligned_f1(given: Sequence[set[str]], wanted: Sequence[set[str]]) -> float:
     scores = np.array([[_bag_f1(one, other) for other in given] for one in wanted]).reshape(len(wanted), len(given))
     rows, columns = linear_sum_assignment(-scores)
-    return round(float(scores[rows, columns].sum()) / max(len(given), len(wanted)), 2)
+    # Rounded as NumPy does, halves to even, because the published code does so.
+    matched = np.zeros(max(len(given), len(wanted)))
+    matched[rows] = scores[rows, columns]
+    return float(np.round(np.mean(matched), 2))
 
 
 def _bag_f1(wanted: set[str], given: set[str]) -> float:

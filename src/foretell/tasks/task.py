@@ -117,7 +117,6 @@ class Task:
         average: whether the headline is the mean over items or the mean over groups of their means.
         files: what ``load`` expects in the folder, for people.
         family: the task that this one is a part of (``mmlu`` of ``mmlu_anatomy``); a listing shows it under that.
-        runs_code: whether ``grade`` runs what the model wrote; such a task says so before it is used.
     """
 
     name: str
@@ -135,4 +134,3 @@ class Task:
     average: Literal["items", "groups"] = "items"
     files: str = ""
     family: str = ""
-    runs_code: bool = False

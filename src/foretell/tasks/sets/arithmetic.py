@@ -14,6 +14,7 @@ from typing import Any
 from foretell.tasks.extract import as_number, final_number, same_number
 from foretell.tasks.files import Row, find_file, find_optional, read_rows
 from foretell.tasks.grading import cut, grade_samples
+from foretell.tasks.sets.common_sense import source_of
 from foretell.tasks.task import Grade, Item, Response, Task, TaskData
 
 STEP_BY_STEP = "Let's think step by step."
@@ -84,10 +85,9 @@ def solved_problem(row: Row) -> tuple[str, str]:
 
 def svamp_problem(row: Row) -> tuple[str, str]:
     """Of SVAMP: body and question, and the answer."""
-    body = row.text("Body").strip()
-    return f"{body}{'' if body.endswith(('.', ',', '?', '!')) else '.'} {row.text('Question').strip()}", row.text(
-        "Answer"
-    )
+    body, question = row.text("Body").strip(), row.text("Question").strip()
+    end = "" if body.endswith((".", ",", "?", "!")) else "."
+    return f"{body}{end} {question}", row.text("Answer")
 
 
 def as_items(path: Path, problem: Callable[[Row], tuple[str, str]], form: str, prefix: str = "") -> list[Item]:
@@ -128,7 +128,7 @@ GSM8K = ("gsm8k/{}.jsonl", "grade_school_math/data/{}.jsonl", "grade-school-math
 
 
 def load_gsm8k(folder: Path) -> TaskData:
-    """GSM8K with its own training problems as examples.
+    """GSM8K with its own training problems as examples; other items where these are not there.
 
     Raises:
         UserError: where the test file is missing or a row is not a problem.
@@ -136,8 +136,9 @@ def load_gsm8k(folder: Path) -> TaskData:
     path = find_file(folder, *(name.format("test") for name in GSM8K))
     train = find_optional(folder, *(name.format("train") for name in GSM8K))
     form = "Question: {}\nAnswer:"
-    examples = {"": as_items(train, gsm8k_problem, form, "train/")} if train else {}
-    return TaskData(as_items(path, gsm8k_problem, form), examples, source=path.name)
+    items = as_items(path, gsm8k_problem, form)
+    examples = as_items(train, gsm8k_problem, form, "train/") if train else items
+    return TaskData(items, {"": examples}, source=source_of(path, train))
 
 
 def grade_number(item: Item, response: Response) -> Grade:

@@ -109,10 +109,11 @@ def _worked(text: str, place: str, group: str, chain_of_thought: bool) -> tuple[
     instruction, *parts = body.split("\n\nQ: ")
     examples = []
     for number, part in enumerate(parts):
-        question, sign, reasoning = part.partition(f"\n{COT}")
+        question, sign, answer = part.partition("\nA:")
+        reasoning = answer.strip().removeprefix(STEP_BY_STEP).lstrip()
         if not sign or "answer is" not in reasoning:
             raise UserError(
-                f"{place}: its example {number + 1} has no line '{COT.strip()}' and no 'answer is' after it."
+                f"{place}: its example {number + 1} has no line that begins with 'A:' and says 'answer is'."
             )
         target = after_answer_is(reasoning)
         examples.append(_item(f"{group}/worked/{number}", group, question, target, chain_of_thought, reasoning))

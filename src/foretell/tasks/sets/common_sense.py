@@ -22,16 +22,21 @@ ReadRow = Callable[[Row, str], Item]
 
 
 def load(read: ReadRow, tests: Sequence[str], trains: Sequence[str], folder: Path) -> TaskData:
-    """Items of the first of ``tests`` that is there, worked examples of the first of ``trains`` if any is.
+    """Items of the first of ``tests`` that is there, worked examples of the first of ``trains``, else other items.
 
     Raises:
         UserError: where no test file is there, or a row is not what ``read`` takes.
     """
     path = find_file(folder, *tests)
     items = _read(path, read, "")
-    train = find_optional(folder, *trains) if trains else None
-    examples = {} if train is None else {"": _read(train, read, "train/")}
-    return TaskData(items, examples, source=path.name)
+    train = find_optional(folder, *trains)
+    examples = items if train is None else _read(train, read, "train/")
+    return TaskData(items, {"": examples}, source=source_of(path, train))
+
+
+def source_of(path: Path, train: Path | None) -> str:
+    """What was read, for people: items, and where worked examples come from."""
+    return f"{path.name}; examples: {'other items' if train is None else train.name}"
 
 
 def _read(path: Path, read: ReadRow, prefix: str) -> list[Item]:
@@ -137,9 +142,8 @@ def hellaswag_item(row: Row, number: str) -> Item:
     gold = row.place_of("label", len(endings))
     context = f"{row.text('ctx_a')} {row.text('ctx_b').capitalize()}"
     prompt = clean_hellaswag(f"{row.text('activity_label')}: {context}")
-    identity = str(row.cells["ind"]) if row.has("ind") else number
-    group = str(row.cells.get("source_id", "")).split("~")[0]
-    return Item(f"{identity}/{number}", prompt, f" {endings[gold]}", text_options(endings), (gold,), group=group)
+    identity = f"{row.cells['ind']}/{number}" if row.has("ind") else number
+    return Item(identity, prompt, f" {endings[gold]}", text_options(endings), (gold,))
 
 
 def piqa_item(row: Row, number: str) -> Item:

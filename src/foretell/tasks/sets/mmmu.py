@@ -67,6 +67,8 @@ def _item(folder: Folder, row: Row, pro: bool, chain_of_thought: bool) -> Item:
     options = _options(row)
     answer = _literal(row.value("answer"))
     accepted = [str(one) for one in answer] if isinstance(answer, list) else [str(answer)]
+    if not accepted:
+        raise row.fault("answer", answer, "at least one answer")
     lettered = dict(zip(LETTERS, options, strict=False))
     if options and accepted[0] not in lettered:
         raise row.fault("answer", accepted[0], f"one of the letters {', '.join(lettered)}")

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from foretell.core.errors import UserError
-from foretell.tasks.extract import short_answer
+from foretell.tasks.extract import answer_line
 from foretell.tasks.files import Row, find_file, find_optional, parse_json, read_json, read_rows
 from foretell.tasks.folders import find_folder
 from foretell.tasks.grading import cut, grade_choice, grade_mc1, grade_mc2
-from foretell.tasks.sets.common_sense import BARE, text_options
+from foretell.tasks.sets.common_sense import BARE, source_of, text_options
 from foretell.tasks.spans import drop_scores, exact_match, word_f1
 from foretell.tasks.task import Grade, Item, Response, Task, TaskData
 
@@ -50,8 +50,8 @@ def load_truthfulqa(targets: Literal["mc1", "mc2"], folder: Path) -> TaskData:
     for number, row in enumerate(read_rows(path)):
         answers = row.value(f"{targets}_targets")
         if isinstance(answers, dict) and set(answers) == {"choices", "labels"}:
-            answers = dict(zip(answers["choices"], answers["labels"], strict=True))
-        if not isinstance(answers, dict) or not answers or not set(answers.values()) <= {0, 1}:
+            answers = dict(zip(answers["choices"], answers["labels"], strict=False))
+        if not isinstance(answers, dict) or not answers or not all(value in (0, 1) for value in answers.values()):
             raise row.fault(f"{targets}_targets", answers, "an object of answers, each 1 (true) or 0")
         prompt = f"{TRUTHFULQA_PRIMER}\n\nQ: {row.text('question')}\nA:"
         gold = tuple(place for place, true in enumerate(answers.values()) if true)
@@ -99,8 +99,9 @@ def load_race(level: Literal["high", "middle"], folder: Path) -> TaskData:
     items = []
     for number, row in enumerate(read_rows(path)):
         if row.has("problems"):
-            problems = row.value("problems")
-            problems = _literal(problems, row) if isinstance(problems, str) else problems
+            held = row.value("problems")
+            held = Row(row.place, {"problems": _literal(held, row)}) if isinstance(held, str) else row
+            problems = [problem.cells for problem in held.objects("problems")]
             items.append(race_item(str(number), row.text("article"), problems, row.place))
         elif str(row.cells.get("example_id", level)).startswith(level):
             identity = f"{row.cells.get('example_id', number)}/{row.cells.get('question_id', 0)}"
@@ -120,9 +121,11 @@ def _literal(text: str, row: Row) -> Any:
 def _article(found: Any, name: str) -> Item:
     row = Row(name, found if isinstance(found, dict) else {})
     columns = [row.value(field) for field in ("questions", "options", "answers")]
-    problems = [
-        dict(zip(("question", "options", "answer"), values, strict=True)) for values in zip(*columns, strict=False)
-    ]
+    if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+        raise UserError(
+            f"{name} has 'questions', 'options' and 'answers' of different lengths; lists of one length are expected."
+        )
+    problems = [dict(zip(("question", "options", "answer"), one, strict=True)) for one in zip(*columns, strict=True)]
     return race_item(str(row.cells.get("id", name)), row.text("article"), problems, name)
 
 
@@ -136,7 +139,7 @@ def load_drop(folder: Path) -> TaskData:
                      "drop_dataset_dev.json", "drop_fixture.json")  # fmt: skip
     train = find_optional(folder, "drop/drop_dataset_train.json", "drop_dataset/drop_dataset_train.json")
     items = _drop_items(path)
-    return TaskData(items, {"": _drop_items(train) if train else items}, source=path.name)
+    return TaskData(items, {"": _drop_items(train) if train else items}, source=source_of(path, train))
 
 
 def _drop_items(path: Path) -> list[Item]:
@@ -144,9 +147,12 @@ def _drop_items(path: Path) -> list[Item]:
     items = []
     for name, passage in found.items() if isinstance(found, dict) else ():
         row = Row(f"{path}: {name}", passage if isinstance(passage, dict) else {})
-        for number, pair in enumerate(row.value("qa_pairs")):
-            asked = Row(f"{row.place}, question {number + 1}", pair)
-            answers = [answer for one in (asked.value("answer"), *(pair.get("validated_answers") or ()))
+        for number, asked in enumerate(row.objects("qa_pairs")):
+            pair = asked.cells
+            validated = pair.get("validated_answers") or []
+            if not isinstance(validated, list):
+                raise asked.fault("validated_answers", validated, "a list of answers")
+            answers = [answer for one in (asked.value("answer"), *validated)
                        if (answer := _drop_answer(one, asked))]  # fmt: skip
             if not answers:
                 raise asked.fault("answer", pair["answer"], "a number, spans or a date")
@@ -165,16 +171,16 @@ def _drop_answer(answer: Any, row: Row) -> tuple[str, ...]:
         raise row.fault("answer", answer, "an object with 'number', 'spans' and 'date'")
     if answer.get("number"):
         return (str(answer["number"]),)
-    if answer.get("spans"):
+    if isinstance(answer.get("spans"), list) and answer["spans"]:
         return tuple(str(span) for span in answer["spans"])
-    day = answer.get("date") or {}
+    day = answer["date"] if isinstance(answer.get("date"), dict) else {}
     joined = " ".join(str(day.get(part, "")) for part in ("day", "month", "year")).strip()
     return (joined,) if joined else ()
 
 
 def grade_drop(item: Item, response: Response) -> Grade:
     """``f1`` and ``exact`` of the first sample, its spans parted by commas where the answer has several."""
-    text = short_answer(cut(response.texts[0], DROP_STOP)) if response.texts else ""
+    text = answer_line(cut(response.texts[0], DROP_STOP)) if response.texts else ""
     exact, f1 = drop_scores([text], item.extra["accepted"])
     if "," in text and any(len(answer) > 1 for answer in item.extra["accepted"]):
         parted = drop_scores([part.strip() for part in text.split(",") if part.strip()], item.extra["accepted"])
@@ -200,7 +206,9 @@ def load_hotpotqa(folder: Path) -> TaskData:
 def _hotpot_item(number: int, row: Row) -> Item:
     context = row.value("context")
     if isinstance(context, list):  # [title, [sentence, ...]] each
-        context = "\n".join(f"{title}: {''.join(sentences)}" for title, sentences in context)
+        if not all(isinstance(one, list) and len(one) == 2 and isinstance(one[1], list) for one in context):
+            raise row.fault("context", context, "a list of [title, [sentence, ...]]")
+        context = "\n".join(f"{title}: {''.join(map(str, sentences))}" for title, sentences in context)
     answer = row.text("answer")
     prompt = f"{context}\n\nQuestion: {row.text('question')}\nAnswer:"
     identity = str(row.cells.get("id") or row.cells.get("_id") or number)
@@ -208,8 +216,8 @@ def _hotpot_item(number: int, row: Row) -> Item:
 
 
 def grade_spans(item: Item, response: Response) -> Grade:
-    """``f1`` and ``exact`` of the first sample's short answer."""
-    text = short_answer(cut(response.texts[0], DROP_STOP)) if response.texts else ""
+    """``f1`` and ``exact`` of the first sample's answer."""
+    text = answer_line(cut(response.texts[0], DROP_STOP)) if response.texts else ""
     accepted = [str(one) for one in item.gold]
     return Grade({"f1": word_f1(text, accepted), "exact": exact_match(text, accepted)}, text or None)
 

@@ -41,24 +41,21 @@ def load_vqav2(folder: Path) -> TaskData:
     asked = found.require("v2_OpenEnded_mscoco_val2014_questions.json")
     answered = found.require("v2_mscoco_val2014_annotations.json")
     questions = _list_of(found, asked, "questions")
-    answers = {row.value("question_id"): row for row in _list_of(found, answered, "annotations")}
+    answers = {row.integer("question_id"): row for row in _list_of(found, answered, "annotations")}
     items = []
     for row in questions:
-        number = row.value("question_id")
+        number = row.integer("question_id")
         if number not in answers:
             raise UserError(f"{found.place}: {answered} has no answers to the question {number}.")
-        people = [str(one.get("answer")) for one in answers[number].value("answers") if isinstance(one, dict)]
-        name = f"COCO_val2014_{int(row.text('image_id')):012d}.jpg"
+        people = [one.text("answer") for one in answers[number].objects("answers")]
+        name = f"COCO_val2014_{row.integer('image_id'):012d}.jpg"
         items.append(_vqa_item(str(number), row.text("question"), people, found.image(f"val2014/{name}", name), row))
     return TaskData(items, {"": items}, source=found.place.name)
 
 
 def _list_of(folder: Folder, name: str, field: str) -> list[Row]:
     held = parse_json(folder.text(name), f"{folder.place}: {name}")
-    rows = held.get(field) if isinstance(held, dict) else None
-    if not isinstance(rows, list):
-        raise UserError(f"{folder.place}: {name} has no list '{field}'.")
-    return [Row(f"{folder.place}: {name}, {field} {number}", cells) for number, cells in enumerate(rows, 1)]
+    return Row(f"{folder.place}: {name}", held if isinstance(held, dict) else {}).objects(field)
 
 
 def _own_vqa_item(folder: Folder, row: Row) -> Item:

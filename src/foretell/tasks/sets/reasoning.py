@@ -27,7 +27,11 @@ def answered(row: Row) -> tuple[str, str]:
 def scored(row: Row) -> tuple[str, str]:
     """Question of a BIG-bench task and its target with the highest score."""
     targets = row.value("target_scores")
-    if not isinstance(targets, dict) or not targets:
+    if (
+        not isinstance(targets, dict)
+        or not all(isinstance(score, int | float) for score in targets.values())
+        or not targets
+    ):
         raise row.fault("target_scores", targets, "an object of answers with their scores")
     return row.text("input"), max(targets, key=lambda answer: targets[answer])
 
