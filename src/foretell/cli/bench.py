@@ -15,9 +15,10 @@ from foretell.core.progress import say
 
 
 def bench(arguments: argparse.Namespace) -> int:
-    """``foretell bench train``, ``serve``, ``sft``, ``vision`` and ``eval``."""
-    measure = {"train": _train, "serve": _serve, "sft": _sft, "vision": _vision, "eval": _eval}[arguments.what]
-    record = measure(arguments)
+    """``foretell bench train``, ``serve``, ``sft``, ``vision``, ``eval`` and ``contamination``."""
+    benches = {"train": _train, "serve": _serve, "sft": _sft, "vision": _vision, "eval": _eval,
+               "contamination": _contamination}  # fmt: skip
+    record = benches[arguments.what](arguments)
     if arguments.output:
         write_json(Path(arguments.output), record)
         say(f"written to {arguments.output}")
@@ -89,11 +90,26 @@ def _vision(arguments: argparse.Namespace) -> dict[str, Any]:
     return record
 
 
+def _contamination(arguments: argparse.Namespace) -> dict[str, Any]:
+    from foretell.evals.contamination.bench import bench_contamination
+
+    record = bench_contamination(int(arguments.bytes), arguments.items or 10_000)
+    table = _table("Contamination", "what", "seconds", "of that")
+    table.add_row("indexing", f"{record['index_seconds']:,.1f}", f"{record['corpus_bytes'] / 1e6:,.0f} MB of text")
+    for method, seconds in record["check_seconds"].items():
+        missed, wrong = record["missed"][method], record["false_alarms"][method]
+        table.add_row(f"checking, {method}", f"{seconds:,.1f}", f"{record['items']:,} items, {record['planted']:,} "
+                      f"planted: {missed} missed; {wrong} others found")  # fmt: skip
+    table.add_row("verifying checksums", f"{record['verify_seconds']:,.1f}", f"{record['index_bytes'] / 1e6:,.0f} MB")
+    out.print(table)
+    return record
+
+
 def _eval(arguments: argparse.Namespace) -> dict[str, Any]:
     from foretell.evals.bench import bench_eval
 
     data = Path(arguments.data) if arguments.data else None
-    record = bench_eval(arguments.model, data, arguments.items, arguments.per_subject)
+    record = bench_eval(arguments.model, data, arguments.items or 500, arguments.per_subject)
     table = _table("Log-likelihoods of options, seconds (interleaved in parts); in brackets how many times those of "
                    "foretell (median)", "task", *next(iter(record["rows"].values()))["seconds"], "apart")  # fmt: skip
     for name, row in record["rows"].items():

@@ -13,7 +13,9 @@ from typing import Any
 
 import foretell
 from foretell.cli import plan_arguments
+from foretell.cli.contamination_arguments import add_contamination
 from foretell.cli.eval_arguments import add_eval
+from foretell.cli.exam_arguments import add_exam
 from foretell.cli.quantities import quantity_argument
 from foretell.cli.serve_arguments import add_chat, add_serve
 from foretell.cli.sft_arguments import add_sft
@@ -60,7 +62,7 @@ MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face 
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
          "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "eval": "eval", "serve": "serve",
-         "chat": "chat", "bench": "bench"}  # fmt: skip
+         "chat": "chat", "contamination": "contamination", "exam": "exam", "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -72,12 +74,27 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{verb}: {message}." if verb else f"{message[0].upper()}{message[1:]}.")
 
 
+class _Verbs(argparse.HelpFormatter):
+    """The list of verbs without a line of its own for VERB, so that it fits a screen."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=20)
+
+    def _format_action(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse._SubParsersAction):
+            return "".join(self._format_action(verb) for verb in action._get_subactions())
+        return super()._format_action(action)
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The verbs and their options."""
-    parser = _Parser(prog="foretell", description=DESCRIPTION)
-    parser.add_argument("--version", action="version", version=f"foretell {foretell.__version__}")
+    parser = _Parser(prog="foretell", description=DESCRIPTION, formatter_class=_Verbs, add_help=False,
+                     usage="foretell [--help | --version] [--traceback] VERB ...")  # fmt: skip
+    parser.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
+    parser.add_argument("--version", action="version", version=f"foretell {foretell.__version__}",
+                        help=argparse.SUPPRESS)  # fmt: skip
     parser.add_argument("--traceback", action="store_true", help="show where an error came from (any verb)")
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, prog="foretell", title="verbs")
 
     recipe_help = "a built-in recipe's name or a YAML file; then any setting, as --target.flops 1e14"
     for_recipes: dict[str, Any] = {"allow_abbrev": False, "epilog": RECIPE_EPILOG,
@@ -188,14 +205,17 @@ def build_parser() -> argparse.ArgumentParser:
     add_eval(verbs, MODEL_HELP)
     add_serve(verbs, MODEL_HELP)
     add_chat(verbs, MODEL_HELP)
+    add_contamination(verbs)
+    add_exam(verbs, MODEL_HELP)
 
     bench = verbs.add_parser("bench", help="measure speed side by side with a peer")
-    bench.add_argument("what", choices=["train", "serve", "sft", "vision", "eval"],
+    bench.add_argument("what", choices=["train", "serve", "sft", "vision", "eval", "contamination"],
                        help="train: tokens/s of a step against transformers' Llama; "
                        "serve: of decoding, streams and prompts against transformers and llama.cpp; "
                        "sft: of LoRA against all weights and PEFT; "
                        "vision: images and a question against transformers' Llava; "
-                       "eval: PIQA and MMLU against lm-evaluation-harness")  # fmt: skip
+                       "eval: PIQA and MMLU against lm-evaluation-harness; "
+                       "contamination: indexing a corpus and checking items in it")  # fmt: skip
     bench.add_argument("--widths", type=int, nargs="+", default=[64, 128, 256], help="of train")
     bench.add_argument("--steps", type=int, default=15, help="of train and sft: timed steps of each (default 15)")
     bench.add_argument(
@@ -209,8 +229,11 @@ def build_parser() -> argparse.ArgumentParser:
                        help="of vision (default small smollm2)")  # fmt: skip
     bench.add_argument("--data", metavar="PATH", help="of sft: JSONL of conversations (default: docstrings); of eval: "
                        "the folder of the tasks' data")  # fmt: skip
-    bench.add_argument("--items", type=int, default=500, help="of eval: of PIQA (default 500)")
+    bench.add_argument("--items", type=int, help="of eval: of PIQA (default 500); of contamination: checked (default "
+                       "10000)")  # fmt: skip
     bench.add_argument("--per-subject", type=int, default=5, help="of eval: of each subject of MMLU (default 5)")
+    bench.add_argument("--bytes", type=quantity_argument, default=1e9, help="of contamination: of the corpus that is "
+                       "made and indexed in a temporary folder (default 1e9)")  # fmt: skip
     bench.add_argument("--output", help="also write the figures as JSON into this file")
     return parser
 

@@ -44,7 +44,7 @@ def list_path(config: SourceConfig, seed: int, read_at_most: int) -> Listing:
         UserError: where no file matches; while ``items`` is read, where a file is damaged or not permitted.
     """
     pattern = str(config.path)
-    root, paths = _expand(pattern)
+    root, paths = expand_path(pattern)
     files = [_File(path, relative, _project(relative)) for path, relative in _relative(root, paths)]
     if not files:
         raise UserError(
@@ -55,7 +55,7 @@ def list_path(config: SourceConfig, seed: int, read_at_most: int) -> Listing:
     return Listing(files_found=len(files), read_at_least=READ_AT_LEAST, items=items)
 
 
-def _expand(pattern: str) -> tuple[Path, list[Path]]:
+def expand_path(pattern: str) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the files."""
     path = Path(pattern).expanduser()
     try:

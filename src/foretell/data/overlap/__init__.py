@@ -1,0 +1,1 @@
+"""Exact search for passages in a large corpus: an index on disk, built and read with bounded memory."""
