@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,3 +212,13 @@ def test_a_cache_that_is_none_is_named(tmp_path: Path) -> None:
         cache.put(b"x", [1.5, True])
         cache.save()
         assert two.get(b"x") == [1.5, True] and two.get(b"y") is None
+
+
+def test_what_cannot_be_graded_is_refused_before_anything_is_asked() -> None:
+    def prepare() -> None:
+        raise UserError("programs cannot be isolated here")
+
+    model = Counting(local())
+    with pytest.raises(UserError, match="cannot be isolated"):
+        run([choices(), replace(choices(), name="programs", prepare=prepare)], model)
+    assert model.asked == 0

@@ -16,7 +16,6 @@ from foretell.core.wording import plural
 
 if TYPE_CHECKING:
     from foretell.evals.asking import Asking
-    from foretell.evals.models import Model
     from foretell.tasks.task import Task
 
 
@@ -47,7 +46,9 @@ def _names(given: str | None) -> list[str]:
 def _evaluate(arguments: argparse.Namespace, names: Sequence[str], folder: Path) -> dict[str, Any]:
     from foretell.evals.asking import Asking
     from foretell.evals.cache import AnswerCache, usual_place
+    from foretell.evals.opening import open_model
     from foretell.evals.run import evaluate
+    from foretell.tasks.code.grading import GRADER
     from foretell.tasks.registry import find_tasks
 
     tasks = find_tasks(names)
@@ -59,23 +60,14 @@ def _evaluate(arguments: argparse.Namespace, names: Sequence[str], folder: Path)
     if not data.is_dir():
         raise UserError(f"--data-dir is {arguments.data_dir!r}; a folder with the tasks' data is expected.")
     _announce(tasks, asking)
-    model = _model(arguments)
+    GRADER.unsafe = arguments.unsafe_code
+    model = open_model(arguments.model, arguments.served_name, arguments.bos)
     place = Path(arguments.cache) if arguments.cache else usual_place()
     with AnswerCache(None if arguments.no_cache else place) as cache:
         found = evaluate(tasks, model, data, asking, cache, folder)
     if model.cut:
         say(f"{model.cut:,} prompts were longer than the model's context and lost their beginning.", "yellow")
     return {one.task: one.result for one in found}
-
-
-def _model(arguments: argparse.Namespace) -> Model:
-    if "://" in arguments.model:
-        from foretell.evals.remote import RemoteModel
-
-        return RemoteModel(arguments.model, arguments.served_name)
-    from foretell.evals.local import LocalModel
-
-    return LocalModel.load(arguments.model, start=arguments.bos)
 
 
 def _announce(tasks: Sequence[Task], asking: Asking) -> None:

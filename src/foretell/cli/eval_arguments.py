@@ -35,6 +35,8 @@ def add_eval(verbs: Any, model_help: str) -> None:
     verb.add_argument("--seed", type=int, default=0, help="of worked examples and samples (default 0)")
     verb.add_argument("--bos", action="store_true", help="begin texts with the model's start tokens")
     verb.add_argument("--served-name", metavar="NAME", help="of the model at an address (default: its first)")
+    verb.add_argument("--unsafe-code", action="store_true", help="run programs that the model wrote without protection "
+                      "where this machine cannot isolate them")  # fmt: skip
     verb.add_argument("--compare", metavar="DIR", help="with the results of another model in DIR, item by item")
     verb.add_argument("--cache", metavar="FILE", help="of answers (default ~/.cache/foretell/answers.sqlite)")
     verb.add_argument("--no-cache", action="store_true", help="ask everything anew, and remember nothing")

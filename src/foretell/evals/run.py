@@ -44,13 +44,16 @@ def evaluate(
         out: folder of the records, ``None`` for none.
 
     Raises:
-        UserError: where data is missing or wrong (before anything is asked), or the model cannot be asked so.
+        UserError: where data is missing or wrong or programs cannot be run safely (before anything is asked), or the
+            model cannot be asked so.
     """
     if out is not None:
         require_writable(out)
     loaded = [(task, _data(task, data_folder)) for task in tasks]
     for task, data in loaded:
         asking.prompt(task, data, data.items[0])
+        if task.prepare is not None:
+            task.prepare()
     found = []
     for task, data in loaded:
         found.append(_evaluate(task, data, model, asking, cache))

@@ -116,6 +116,7 @@ class Task:
         tokens: most that are generated.
         average: whether the headline is the mean over items or the mean over groups of their means.
         files: what ``load`` expects in the folder, for people.
+        prepare: called before anything is asked where grading needs what a machine may lack; raises UserError.
         family: the task that this one is a part of (``mmlu`` of ``mmlu_anatomy``); a listing shows it under that.
     """
 
@@ -134,3 +135,4 @@ class Task:
     average: Literal["items", "groups"] = "items"
     files: str = ""
     family: str = ""
+    prepare: Callable[[], object] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.data.rows import read_jsonl
-from foretell.tasks.code.grading import Grader, defines, fenced_code, program_grader
+from foretell.tasks.code.grading import GRADER, Grader, defines, fenced_code, program_grader
 from foretell.tasks.code.sandbox import Check
 from foretell.tasks.files import find_file, read_rows
 from foretell.tasks.task import Item, Task, TaskData
@@ -73,6 +73,7 @@ def humaneval(grader: Grader | None = None) -> Task:
         metric="pass@1",
         load=load_humaneval,
         grade=program_grader(humaneval_check, grader),
+        prepare=(grader or GRADER).sandbox,
         source="github.com/openai/human-eval, data/HumanEval.jsonl.gz, MIT",
         stop=HUMANEVAL_STOP,
         tokens=512,
@@ -159,6 +160,7 @@ def mbpp(grader: Grader | None = None) -> Task:
         metric="pass@1",
         load=load_mbpp,
         grade=program_grader(mbpp_check, grader),
+        prepare=(grader or GRADER).sandbox,
         source="github.com/google-research/google-research/tree/master/mbpp, CC BY 4.0",
         shots=3,
         stop=("[DONE]",),
