@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from foretell.core.errors import InterruptedRunError
 from foretell.core.files import content_hash, read_json, write_json
-from foretell.core.progress import meter
+from foretell.core.progress import meter, say
 from foretell.data.tokenizer import Tokenizer
 from foretell.evals.asking import Asking, responses
 from foretell.evals.cache import AnswerCache
 from foretell.evals.local import LocalModel
+from foretell.evals.models import Model
 from foretell.infer.loading import LoadedModel
 from foretell.laws.capability.passrate_table import CountedRun, Counts
 from foretell.model.decoder import Decoder
@@ -42,6 +43,9 @@ class CodeExam:
         self._grader = Grader()
         self._task = micro_code(config.seed, config.problems, config.split, self._grader)
         self._data = self._task.load(NO_DATA)
+        self._asking = Asking(
+            shots=config.shots, samples=config.samples, temperature=config.temperature, seed=config.seed
+        )
 
     def ask(self, load: Callable[[RunSettings], Decoder], settings: RunSettings, record: Path) -> dict[str, Any]:
         """Ask one model, unless ``record`` says that it was; answers that were graded are not lost where it is stopped.
@@ -54,7 +58,7 @@ class CodeExam:
         Returns:
             ``name``, ``seed``, ``width``, ``flops`` and ``config_hash`` of the run; ``samples`` a problem,
             ``problems`` by name, and for each its level in ``groups`` and right samples in ``correct``; what
-            :func:`summary_of` gives; and ``prompts_cut``, samples whose prompt did not fit beside its answer.
+            :func:`summary_of` gives; and ``prompts_cut``, how many lost their beginning to fit beside an answer.
 
         Raises:
             InterruptedRunError: on SIGTERM or Ctrl-C; the same call goes on.
@@ -65,7 +69,7 @@ class CodeExam:
             return found
         threads = torch.get_num_threads()  # the engine changes it
         try:
-            correct, cut = self._counts(load(settings), settings.label, asked, record.with_name("answers.sqlite"))
+            correct = self._counts(load(settings), settings.label, asked, record.with_name("answers.sqlite"))
         finally:
             torch.set_num_threads(threads)
             self._grader.close()
@@ -73,28 +77,44 @@ class CodeExam:
             "name": settings.label, "seed": settings.seed, "width": settings.model.width, "flops": settings.flops,
             "config_hash": settings.digest(), "asked": asked, "benchmark": self._task.name,
             "version": self._task.version, "temperature": self.config.temperature, "shots": self.config.shots,
-            **self._summary(correct), "prompts_cut": cut,
+            **self._summary(correct), "prompts_cut": self._shortened(settings.model.context),
         }  # fmt: skip
         write_json(record, found)
+        if found["prompts_cut"]:
+            say(f"  {found['prompts_cut']} of {len(correct)} prompts do not fit into a context of "
+                f"{settings.model.context} beside an answer and lost their beginning.", "yellow")  # fmt: skip
         for file in record.parent.glob("answers.sqlite*"):
             file.unlink()
         return found
 
-    def _counts(self, model: Decoder, name: str, digest: str, answers: Path) -> tuple[list[int], int]:
+    def _counts(self, decoder: Decoder, name: str, digest: str, answers: Path) -> list[int]:
         end = self.tokenizer.end_of_text_id
-        loaded = LoadedModel(name, model, self.tokenizer, None, (end,), (end,), model.config.context)
-        local = LocalModel(loaded, digest, start=True)
-        config, items = self.config, self._data.items
-        asking = Asking(shots=config.shots, samples=config.samples, temperature=config.temperature, seed=config.seed)
+        loaded = LoadedModel(name, decoder, self.tokenizer, None, (end,), (end,), decoder.config.context)
+        with AnswerCache(answers) as cache:
+            return self.right_samples(LocalModel(loaded, digest, start=True), cache)
+
+    def _shortened(self, context: int) -> int:
+        """How many prompts lose their beginning, because they do not fit beside an answer."""
+        room = context - self._task.tokens - 1  # the text begins with a token of its own
+        prompts = [self._asking.prompt(self._task, self._data, item).content for item in self._data.items]
+        return sum(len(self.tokenizer.encode(str(prompt))) > room for prompt in prompts)
+
+    def right_samples(self, model: Model, cache: AnswerCache) -> list[int]:
+        """How many of its samples solve each problem, in the problems' order.
+
+        Raises:
+            InterruptedRunError: on SIGTERM or Ctrl-C; ``cache`` has the answers.
+        """
+        items = self._data.items
         correct = [0] * len(items)
-        with AnswerCache(answers) as cache, meter(f"asking {name}", len(items)) as shown:
-            for place, response in responses(self._task, self._data, items, local, asking, cache):
+        with meter(f"asking {model.name}", len(items)) as shown:
+            for place, response in responses(self._task, self._data, items, model, self._asking, cache):
                 rate = self._task.grade(items[place], response).scores["pass@1"]
-                correct[place] = round(rate * config.samples)
+                correct[place] = round(rate * self.config.samples)
                 shown.advance()
                 if stop_requested():
-                    raise InterruptedRunError(f"Interrupted while {name} was asked; the same command goes on there.")
-        return correct, local.cut
+                    raise InterruptedRunError(f"Interrupted while asking {model.name}; the same command goes on there.")
+        return correct
 
     def _summary(self, correct: Sequence[int]) -> dict[str, Any]:
         items = self._data.items
