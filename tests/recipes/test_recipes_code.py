@@ -106,7 +106,7 @@ def test_the_corpus_has_the_training_documents(finished: Path) -> None:
     made = {document.text for document in itertools.islice(micro_documents(0), 100)}
     assert len(texts & made) > 5  # the scarce source beside it leaves room for a part of what was made
     assert sum(text.startswith("def ") for text in texts) > 100
-    assert sources[0]["split_by"] == "project"
+    assert sources[0]["split_by"] == "project" and sources[0]["kind"] == "generated"
 
 
 def test_again_nothing_is_asked(finished: Path) -> None:
@@ -139,9 +139,10 @@ def test_right_samples_are_counted_for_their_problem(_sandbox: None, small_corpu
     items = micro_data(5, 24).items
     right = {item.prompt: place % 5 for place, item in enumerate(items)}
     config = CodeConfig(problems=24, samples=4, shots=0, seed=5)
-    exam = CodeExam(config, Tokenizer.from_file(small_corpus / "tokenizer" / "tokenizer.json"))
+    tokenizer = Tokenizer.from_file(small_corpus / "tokenizer" / "tokenizer.json")
     model = Scripted(right, {item.prompt: item.answer for item in items})
-    counted = exam.right_samples(model, AnswerCache(None))  # type: ignore[arg-type]
+    with CodeExam(config, tokenizer) as exam, AnswerCache(None) as cache:
+        counted = exam.right_samples(model, cache)  # type: ignore[arg-type]
     assert counted == [right[item.prompt] for item in items]
     assert sorted(set(counted)) == [0, 1, 2, 3, 4]
     summary = summary_of(counted, [item.group for item in items], 4)
@@ -149,13 +150,16 @@ def test_right_samples_are_counted_for_their_problem(_sandbox: None, small_corpu
     assert summary["levels"]["copy"]["pass_rate"] == pytest.approx((counted[1] + counted[9] + counted[17]) / 12)
 
 
-def test_an_interrupted_exam_goes_on_to_the_same_counts(_sandbox: None, small_corpus: Path, tmp_path: Path) -> None:
+def test_an_interrupted_exam_goes_on_to_the_same_counts(
+    _sandbox: None, small_corpus: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     model = ModelConfig(vocab_size=400, width=16, depth=1, heads=2, kv_heads=1, head_dim=8, ffn_width=48, context=128,
                         base_width=16)  # fmt: skip
     settings = RunSettings(label="small", model=model, steps=1, rows=1, learning_rate=1e-2, seed=3, data="d",
                            training=TrainingConfig())  # fmt: skip
     exam = CodeExam(CodeConfig(problems=8, samples=2, seed=1), Tokenizer.from_file(
         small_corpus / "tokenizer" / "tokenizer.json"))  # fmt: skip
+    request.addfinalizer(exam.close)
 
     def load(settings: RunSettings):
         return build_decoder(settings.model, settings.seed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ NO_DATA = Path()  # the task makes its problems
 
 
 class CodeExam:
-    """One set of problems, asked of every rung and the target alike.
+    """One set of problems, asked of every rung and the target alike; a context manager that ends its sandbox.
 
     Args:
         config: how many, and how they are asked.
@@ -46,6 +47,18 @@ class CodeExam:
         self._asking = Asking(
             shots=config.shots, samples=config.samples, temperature=config.temperature, seed=config.seed
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the sandbox; the next answer starts another."""
+        self._grader.close()
 
     def ask(self, load: Callable[[RunSettings], Decoder], settings: RunSettings, record: Path) -> dict[str, Any]:
         """Ask one model, unless ``record`` says that it was; answers that were graded are not lost where it is stopped.
@@ -72,7 +85,6 @@ class CodeExam:
             correct = self._counts(load(settings), settings.label, asked, record.with_name("answers.sqlite"))
         finally:
             torch.set_num_threads(threads)
-            self._grader.close()
         found = {
             "name": settings.label, "seed": settings.seed, "width": settings.model.width, "flops": settings.flops,
             "config_hash": settings.digest(), "asked": asked, "benchmark": self._task.name,

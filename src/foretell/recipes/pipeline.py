@@ -207,18 +207,19 @@ class Pipeline:
 
     def rungs_code(self) -> None:
         """Ask every rung for micro-code; its weights go once it has answered."""
-        exam, answered = CodeExam(self.recipe.code, self.tokenizer_file()), []
-        for settings in self.plan.rung_runs(self.base_rate, self.data):
-            folder = job_folder(self.path("ladder", "runs"), settings)
-            answered.append(exam.ask(partial(trained_model, folder), settings, folder / "code.json"))
-            forget_weights(folder)
+        answered = []
+        with CodeExam(self.recipe.code, self.tokenizer_file()) as exam:
+            for settings in self.plan.rung_runs(self.base_rate, self.data):
+                folder = job_folder(self.path("ladder", "runs"), settings)
+                answered.append(exam.ask(partial(trained_model, folder), settings, folder / "code.json"))
+                forget_weights(folder)
         write_json(self.path("ladder", "code.json"), answered)
 
     def target_code(self) -> None:
         """Ask the target."""
         settings = self.target_settings()
-        exam = CodeExam(self.recipe.code, self.tokenizer_file())
-        exam.ask(partial(trained_model, self.path("target")), settings, self.path("code.json"))
+        with CodeExam(self.recipe.code, self.tokenizer_file()) as exam:
+            exam.ask(partial(trained_model, self.path("target")), settings, self.path("code.json"))
 
     def tokenizer_file(self) -> Tokenizer:
         """The run's tokenizer."""

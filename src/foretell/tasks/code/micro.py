@@ -242,8 +242,8 @@ def micro_code(seed: int = 0, count: int = 400, split: Split = "held", grader: G
 def micro_documents(seed: int, functions: int = 8) -> Iterator[Document]:
     """Python source text of training templates without end: documents of ``functions`` functions of mixed levels.
 
-    They hold no template that the task asks for. Every hundred documents are one project, so that a corpus can hold
-    some out.
+    They hold no template that the task asks for. Ten documents, about 6 KB, are one project, so that a corpus of any
+    size can hold some out.
     """
     # What only shows its text needs no cases, which take most of the time.
     streams = [_without_repeats(seed, "train", level, _draft) for level in range(len(LEVELS))]
@@ -253,5 +253,5 @@ def micro_documents(seed: int, functions: int = 8) -> Iterator[Document]:
         made = [next(random.choice(streams)) for _ in range(functions)]
         text = "\n\n\n".join(problem.prompt + problem.answer for problem in made) + "\n"
         identity = f"micro-code/{VERSION}/{seed}/{number}"
-        yield Document(text, f"micro-code-{number // 100}", identity, None, identity)
+        yield Document(text, f"micro-code-{number // 10}", identity, None, identity)
         number += 1
