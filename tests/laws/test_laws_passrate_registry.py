@@ -81,9 +81,13 @@ def test_a_rung_that_passes_nothing_has_no_rate(tmp_path: Path) -> None:
     assert runs[0].name in sentence and runs[1].name in sentence and runs[2].name not in sentence
     buckets = [bucket["problems"] for bucket in registered["forecast"]["buckets"]]
     assert measured(runs[0], buckets) is None
+    fitted = forecast_pass_rates(Counts("made", counts.runs[2:]), 10**TARGET)  # as if the others were not there
+    assert registered["forecast"]["total"]["log_pass"] == list(fitted.total.log_pass)
+    assert [run["name"] for run in registered["counts"]] == [run.name for run in counts.runs]
     largest = [*counts.runs[:-1], without_passes(counts.runs[-1])]
     registered = register_pass_rates(tmp_path / "g.json", Counts("made", tuple(largest)), 10**TARGET, 0.9, {})
     scored = score_pass_rates(registered, target, {})
+    assert codes(registered)["largest-not-passing"] == "refusal" and scored["refused"]
     assert registered["baseline"] is None and scored["baseline_error"] is None and scored["error"] is not None
     unsolved = score_pass_rates(registered, without_passes(target), {})
     assert unsolved["outcome"] is None and unsolved["error"] is None and "not measured" in unsolved["sentence"]

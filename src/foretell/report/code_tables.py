@@ -19,18 +19,17 @@ def pass_rates_table(run: Run) -> Table:
         tried = None if asked is None else asked * len(correct)
         rows.append([
             Cell(record.text("name")), cell(record.number("seed"), whole), cell(record.number("flops"), scientific),
-            cell(tried, whole), cell(sum(correct), whole), _rate(record, any(correct)),
-            cell(record.number("stderr"), percent),
-            *(_rate(record.record(f"levels.{level}"), any(correct)) for level in levels),
+            cell(tried, whole), cell(sum(correct), whole), _rate(record),
+            cell(record.number("stderr") or None, percent),  # where nothing was solved there is no rate to be off
+            *(_rate(record.record(f"levels.{level}")) for level in levels),
         ])  # fmt: skip
     return make_table("Share of samples that pass, over all problems and by level", columns, rows)
 
 
-def _rate(record: Record, measured: bool) -> Cell:
-    """A pass rate; that of a model that solved nothing was not measured."""
-    if not measured:
-        return Cell(None, missing="none passed")
-    return cell(record.number("pass_rate"), percent)
+def _rate(record: Record) -> Cell:
+    """A pass rate; where no sample passed it was not measured."""
+    rate = record.number("pass_rate")
+    return Cell(None, missing="none passed") if rate == 0 else cell(rate, percent)
 
 
 def code_errors_table(run: Run) -> Table:

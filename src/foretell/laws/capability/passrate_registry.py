@@ -36,8 +36,8 @@ def register_pass_rates(
 ) -> dict[str, Any]:
     """Forecast pass rates and seal the forecast in a new read-only file.
 
-    A run that solved nothing has no pass rate: its counts say how small it may be, and no more. It is not one of the
-    runs that a forecast must have.
+    A run that solved nothing has no pass rate. It is a missing measurement and no part of the fit: the law has a floor
+    below which it does not hold, and nothing tells such a run's place on it.
 
     Args:
         path: the file, which must not exist.
@@ -57,7 +57,8 @@ def register_pass_rates(
             :func:`foretell.laws.capability.passrate.forecast_pass_rates`.
     """
     solved, _ = split_solved(counts.runs)
-    made = forecast_pass_rates(counts, target_flops, level=level) if solved else None
+    passing = dataclasses.replace(counts, runs=tuple(run for run in counts.runs if run.correct.sum() > 0))
+    made = forecast_pass_rates(passing, target_flops, level=level) if solved else None
     findings = by_severity([*_passing(counts), *_problems(counts, solved), *(made.findings if made else ())])
     if made:
         made = dataclasses.replace(made, findings=findings)
@@ -201,12 +202,16 @@ def _passing(counts: Counts) -> list[Finding]:
     said = f"{len(passed)} of {plural(len(counts.runs), 'rung')} solved a problem of {counts.benchmark}"
     if len(passed) < FEWEST:
         return [Finding("too-few-passing", "refusal", f"{said}; how the pass rate rises takes {FEWEST} at least.")]
+    without = ", ".join(run.name for run in counts.runs if not run.correct.sum())
+    missing = f"; there is no pass rate of {without}" if without else ""
+    if counts.runs[-1] is not passed[-1]:
+        return [Finding(
+            "largest-not-passing", "refusal",
+            f"{said}, the largest not among them{missing}; a rate that falls with compute is not forecast.",
+        )]  # fmt: skip
     if len(passed) < FEW:
-        return [Finding("few-passing", "warning", f"{said} only; the others' rates were not measured.")]
-    if len(passed) < len(counts.runs):
-        without = ", ".join(run.name for run in counts.runs if not run.correct.sum())
-        return [Finding("not-passing", "note", f"{said}; there is no pass rate of {without}, only a bound on it.")]
-    return []
+        return [Finding("few-passing", "warning", f"{said} only{missing}.")]
+    return [Finding("not-passing", "note", f"{said}{missing}.")] if without else []
 
 
 def _problems(counts: Counts, solved: Sequence[str]) -> list[Finding]:
