@@ -160,7 +160,7 @@ def test_a_prompt_with_two_examples_fits_256_tokens(small_corpus: Path, tmp_path
 def test_documents_are_python_of_training_templates() -> None:
     documents = list(itertools.islice(micro_documents(0), 150))
     assert len({document.text for document in documents}) == 150
-    assert {document.project for document in documents} == {"micro-code-0", "micro-code-1"}
+    assert {document.project for document in documents} == {f"micro-code-{number}" for number in range(15)}
     held = {item.prompt + item.answer for item in micro_data(0, 800).items if LEVELS.index(item.group) >= 3}
     for document in documents:
         functions = ast.parse(document.text).body

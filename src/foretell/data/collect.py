@@ -10,9 +10,9 @@ from typing import Any
 from foretell.core.errors import UserError
 from foretell.core.progress import meter
 from foretell.data.config import CorpusConfig, SourceConfig
-from foretell.data.documents import Document, Unreadable, keyed_hash
+from foretell.data.documents import Document, Listing, Unreadable, keyed_hash
 from foretell.data.filters import EXACT_DUPLICATE, UNREADABLE, Removed, length_reason
-from foretell.data.sources import list_source
+from foretell.data.sources import Generators, list_source
 
 # More is read than kept, because near-duplicates leave later on.
 ALLOWANCE = 1.5
@@ -62,8 +62,10 @@ def source_shares(config: CorpusConfig) -> list[float]:
     return [source.weight / total for source in config.sources]
 
 
-def collect(config: CorpusConfig, seed: int, removed: Removed) -> tuple[list[Candidate], list[SourceCount]]:
-    """Read as much of every source as the corpus may need.
+def collect(
+    config: CorpusConfig, seed: int, removed: Removed, generators: Generators | None = None
+) -> tuple[list[Candidate], list[SourceCount]]:
+    """Read as much of every source as the corpus may need; ``generators`` as in :func:`list_source`.
 
     Returns:
         the documents in the order of a keyed hash of ``seed``, source and name, and the counts of each source.
@@ -76,7 +78,9 @@ def collect(config: CorpusConfig, seed: int, removed: Removed) -> tuple[list[Can
     candidates: list[Candidate] = []
     seen: set[bytes] = set()
     for number, share in enumerate(source_shares(config)):
-        found = _collect_source(config, seed, number, math.ceil(wanted * share), seen, counts[number], removed)
+        room = math.ceil(wanted * share)
+        listing = list_source(config.sources[number], seed, max(room, config.max_characters), generators)
+        found = _collect_source(config, seed, number, listing, room, seen, counts[number], removed)
         if not found:
             raise UserError(f"The source '{counts[number].config.label}' leaves no document: {removed.sentence()}.")
         candidates += found
@@ -85,10 +89,10 @@ def collect(config: CorpusConfig, seed: int, removed: Removed) -> tuple[list[Can
 
 
 def _collect_source(
-    config: CorpusConfig, seed: int, number: int, wanted: int, seen: set[bytes], count: SourceCount, removed: Removed
-) -> list[Candidate]:
+    config: CorpusConfig, seed: int, number: int, listing: Listing, wanted: int, seen: set[bytes], count: SourceCount,
+    removed: Removed,
+) -> list[Candidate]:  # fmt: skip
     source = config.sources[number]
-    listing = list_source(source, seed, max(wanted, config.max_characters))
     count.files_found = listing.files_found
     limit = max(wanted, listing.read_at_least)
     found: list[Candidate] = []

@@ -35,7 +35,7 @@ Characters = Annotated[int, BeforeValidator(_whole_number), Field(strict=True, g
 
 
 class SourceConfig(Settings):
-    """Where text comes from: exactly one of ``python``, ``path`` and ``hub``."""
+    """Where text comes from: exactly one of ``python``, ``path``, ``hub`` and ``generated``."""
 
     python: Literal["environment"] | None = None
     """``environment``: the standard library and the installed distributions of the running interpreter."""
@@ -43,6 +43,8 @@ class SourceConfig(Settings):
     """A file, a folder or a glob: text, .jsonl or .parquet, each also as .gz, .xz, .bz2 or .zst."""
     hub: str | None = None
     """A data set on the Hugging Face hub (needs the extra ``hub``)."""
+    generated: Literal["micro-code"] | None = None
+    """``micro-code``: made as they are read, the functions that micro-code's problems may be learned from."""
     subset: str | None = None
     """The configuration of the hub data set."""
     split: str = "train"
@@ -58,32 +60,32 @@ class SourceConfig(Settings):
 
     @model_validator(mode="after")
     def _one_origin(self) -> SourceConfig:
-        given = [key for key in ("python", "path", "hub") if getattr(self, key) is not None]
+        given = [key for key in ("python", "path", "hub", "generated") if getattr(self, key) is not None]
         if len(given) != 1:
             found = " and ".join(given) or "none of them"
-            raise ValueError(f"a source needs exactly one of python, path and hub, and {found} was given")
+            raise ValueError(f"a source needs exactly one of python, path, hub and generated, and {found} was given")
         if not str(getattr(self, given[0])).strip():
             raise ValueError(f"'{given[0]}' of a source must not be empty")
         return self
 
     @property
     def kind(self) -> str:
-        """``python``, ``path`` or ``hub``."""
-        return next(key for key in ("python", "path", "hub") if getattr(self, key) is not None)
+        """``python``, ``path``, ``hub`` or ``generated``."""
+        return next(key for key in ("python", "path", "hub", "generated") if getattr(self, key) is not None)
 
     @property
     def label(self) -> str:
         """The name by which records call the source."""
         if self.name is not None:
             return self.name
-        return "python environment" if self.python else str(self.path or self.hub)
+        return "python environment" if self.python else str(self.path or self.hub or self.generated)
 
 
 class CorpusConfig(Settings):
     """Sources, sizes and filters of a corpus."""
 
     sources: tuple[SourceConfig, ...] = Field(default=(SourceConfig(python="environment"),), min_length=1)
-    """Where text comes from: a list of mappings, each with one of python, path and hub (docs/data.md)."""
+    """Where text comes from: a list of mappings, each with one of python, path, hub and generated (docs/data.md)."""
     max_bytes: Bytes = NO_LIMIT
     """Upper bound of the training text in UTF-8 bytes; a run reads no more than its target needs in any case."""
     heldout_bytes: Bytes = 1_000_000

@@ -16,13 +16,16 @@ from foretell.data.config import CorpusConfig
 from foretell.data.deduplicate import NearDuplicates, signatures
 from foretell.data.filters import BEYOND, NEAR_DUPLICATE, NEAR_HELDOUT, Removed
 from foretell.data.records import FrozenDocument, summarise, write_corpus
+from foretell.data.sources import Generators
 from foretell.data.split import choose_heldout
 
 HELDOUT_SHARE = 0.1
 SIGNED_AT_ONCE = 256
 
 
-def freeze_corpus(config: CorpusConfig, seed: int, folder: Path) -> dict[str, Any]:
+def freeze_corpus(
+    config: CorpusConfig, seed: int, folder: Path, generators: Generators | None = None
+) -> dict[str, Any]:
     """Read, filter, de-duplicate and split a corpus and write it down, so that no later edit or install changes it.
 
     The folder appears whole or not at all: ``documents.parquet`` (one row a document, with its text),
@@ -32,6 +35,7 @@ def freeze_corpus(config: CorpusConfig, seed: int, folder: Path) -> dict[str, An
         config: sources, sizes and filters.
         seed: decides which documents are sampled and held out.
         folder: is written, replacing one that is there.
+        generators: of sources whose documents are made, by name.
 
     Returns:
         what ``summary.json`` holds: ``sources``, ``filters``, ``splits``, ``split_by``, ``heldout_projects``,
@@ -43,7 +47,7 @@ def freeze_corpus(config: CorpusConfig, seed: int, folder: Path) -> dict[str, An
     start = time.monotonic()
     require_writable(folder.absolute().parent)
     removed = Removed()
-    candidates, counts = collect(config, seed, removed)
+    candidates, counts = collect(config, seed, removed, generators)
     heldout = _hold_out(config, seed, candidates, counts)
     kept = _keep(config, candidates, heldout, removed)
     kept = _trim_heldout(_mix(config, kept, removed), removed)

@@ -106,11 +106,13 @@ class _Worker:
 
 
 def run_jobs(
-    jobs: Sequence[RunSettings], data: Path, folder: Path, processes: int, peak: float, description: str
-) -> list[dict[str, Any]]:
+    jobs: Sequence[RunSettings], data: Path, folder: Path, processes: int, peak: float, description: str,
+    keep: bool = False,
+) -> list[dict[str, Any]]:  # fmt: skip
     """Train what is not recorded yet, ``processes`` at a time, and return every result in the order asked for.
 
-    ``data`` is the folder that holds ``tokens`` and, where runs learn from images, ``visual``.
+    ``data`` is the folder that holds ``tokens`` and, where runs learn from images, ``visual``. The weights of a
+    finished run are removed, for its records say all, unless ``keep``.
 
     Raises:
         InterruptedRunError: on SIGTERM or Ctrl-C, after every worker has saved.
@@ -125,10 +127,15 @@ def run_jobs(
         with meter(description, sum(jobs[index].flops for index in missing)) as shown:
             for index, result in _train_all(queue, min(processes, len(missing)), shown).items():
                 results[index] = result
-    for path in folders:
-        # The weights of a finished rung serve nobody; its records stay.
-        shutil.rmtree(path / "checkpoints", ignore_errors=True)
+    if not keep:
+        for path in folders:
+            forget_weights(path)
     return [result for result in results if result is not None]
+
+
+def forget_weights(folder: Path) -> None:
+    """Remove a finished run's checkpoints; its records stay."""
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
 def _train_all(queue: list[tuple[int, Job]], processes: int, shown: Meter) -> dict[int, dict[str, Any]]:

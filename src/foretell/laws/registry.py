@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,16 +35,28 @@ def register(path: Path, forecast: Forecast, context: Mapping[str, Any]) -> dict
     Raises:
         UserError: where the file exists, the context holds what JSON cannot, or the folder is not writable.
     """
+    return seal(path, KIND, VERSION, {"context": dict(context)} | _split(forecast))
+
+
+def seal(path: Path, kind: str, version: int, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Write ``content`` into a new read-only JSON file that shows when it was made and whether it was changed.
+
+    Returns:
+        What was written: ``kind``, ``version``, ``created`` (ISO 8601, UTC), ``created_unix`` (seconds), the content,
+        and ``sha256`` of the canonical JSON of all the rest.
+
+    Raises:
+        UserError: where the file exists, the content holds what JSON cannot, or the folder is not writable.
+    """
     if path.exists():
         raise UserError(f"{path} already holds a registered forecast; one is never overwritten. Choose another place.")
     now = time.time()
     body = {
-        "kind": KIND,
-        "version": VERSION,
+        "kind": kind,
+        "version": version,
         "created": datetime.fromtimestamp(now, UTC).isoformat(timespec="seconds"),
         "created_unix": round(now, 3),
-        "context": dict(context),
-    } | _split(forecast)
+    } | dict(content)
     try:
         plain = json.loads(json.dumps(_without_non_finite(body), allow_nan=False))
     except (TypeError, ValueError) as error:
@@ -62,8 +74,27 @@ def load_registered(path: Path) -> dict[str, Any]:
     Raises:
         UserError: where the file is missing, is not a registration, or has been changed.
     """
+    sealed = load_sealed(path, KIND, VERSION, ("forecast", "observations", "context"))
+    try:
+        registered_forecast(sealed)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    return sealed
+
+
+def load_sealed(path: Path, kind: str, version: int, fields: Sequence[str]) -> dict[str, Any]:
+    """Read a file of :func:`seal` and prove that nothing in it has changed since.
+
+    Args:
+        path: the file.
+        kind, version: as it was sealed.
+        fields: what must be in it; ``context`` must be an object.
+
+    Raises:
+        UserError: where the file is missing, is not of this kind and version, or has been changed.
+    """
     sealed = read_json(path)
-    if not isinstance(sealed, dict) or sealed.get("kind") != KIND or "sha256" not in sealed:
+    if not isinstance(sealed, dict) or sealed.get("kind") != kind or "sha256" not in sealed:
         raise UserError(f"{path} is not a registered forecast.")
     body = {key: value for key, value in sealed.items() if key != "sha256"}
     try:
@@ -74,19 +105,15 @@ def load_registered(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} has been changed since it was sealed on {sealed.get('created')}; its hash does not match."
         )
-    missing = [name for name in ("version", "created", "forecast", "observations", "context") if name not in sealed]
+    missing = [name for name in ("version", "created", *fields) if name not in sealed]
     if missing:
         raise UserError(f"{path} is sealed as a registered forecast, but its {missing[0]} is missing.")
-    if not isinstance(sealed["context"], dict):
+    if not isinstance(sealed.get("context", {}), dict):
         raise UserError(f"{path}: context is {as_json(sealed['context'])}; an object is expected.")
-    if sealed["version"] != VERSION:
+    if sealed["version"] != version:
         raise UserError(
-            f"{path} is a registration of version {sealed['version']}; this Foretell reads version {VERSION}."
+            f"{path} is a registration of version {sealed['version']}; this Foretell reads version {version}."
         )
-    try:
-        registered_forecast(sealed)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from error
     return sealed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import yaml
 from pydantic import Field, model_validator
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from foretell.recipes.graft_config import GraftRecipe
 
 
+CODE_CONTEXT = 128  # half of it for the answer; with its two worked examples a problem fits 256
+
+
 class ForecastConfig(Settings):
     """The forecast."""
 
@@ -28,6 +31,23 @@ class ForecastConfig(Settings):
     """Probability of the interval."""
     anyway: bool = False
     """Train the target even where the ladder cannot carry a forecast of it; the refusal is recorded."""
+
+
+class CodeConfig(Settings):
+    """micro-code's problems (docs/code.md) for every rung and the target, whose pass rates are foretold."""
+
+    problems: int = Field(default=0, ge=0)
+    """Small functions to complete, of eight levels in turn; nothing is asked or foretold where it is 0."""
+    samples: int = Field(default=20, ge=1)
+    """Answers to each, of each rung and the target."""
+    temperature: float = Field(default=0.8, gt=0, le=2)
+    """Of sampling."""
+    shots: int = Field(default=2, ge=0, le=16)
+    """Worked examples before each."""
+    split: Literal["held", "train"] = "held"
+    """``held``: functions that the source ``generated: micro-code`` never shows; ``train``: those that it shows."""
+    seed: int = Field(default=0, ge=0)
+    """Of problems and samples; runs with the same one are asked the same problems."""
 
 
 class SamplesConfig(Settings):
@@ -61,12 +81,18 @@ class Recipe(Settings):
     training: TrainingConfig = TrainingConfig()
     forecast: ForecastConfig = ForecastConfig()
     samples: SamplesConfig = SamplesConfig()
+    code: CodeConfig = CodeConfig()
 
     @model_validator(mode="after")
     def _questions_fit(self) -> Self:
         if self.visual.sources and self.visual.room > self.model.context:
             raise ValueError(
                 f"visual.room must not exceed model.context; {self.visual.room} exceeds {self.model.context}"
+            )
+        if self.code.problems and self.model.context < CODE_CONTEXT:
+            raise ValueError(
+                f"code.problems needs a model.context of {CODE_CONTEXT} or more, for a problem and its answer; "
+                f"{self.model.context} is less"
             )
         return self
 

@@ -15,6 +15,7 @@ from foretell.ladder.records import ladder_observations
 from foretell.laws.forecast import BITS_PER_BYTE, forecast
 from foretell.laws.records import Finding, Forecast
 from foretell.laws.registry import load_registered, register, registered_forecast, score
+from foretell.recipes.code_forecast import CodeForecast
 from foretell.report.figures import write_forecast_figure
 from foretell.train.multimodal import ANSWERS
 
@@ -44,10 +45,12 @@ class Forecasts:
     Args:
         folder: the run directory.
         with_images: whether the target learns from images, so that its loss on their answers is foretold too.
+        with_code: whether rungs and target are asked micro-code's problems, so that the pass rate is foretold too.
     """
 
-    def __init__(self, folder: Path, with_images: bool) -> None:
+    def __init__(self, folder: Path, with_images: bool, with_code: bool = False) -> None:
         self.folder = folder
+        self.code = CodeForecast(folder) if with_code else None
         self.measures = (TEXT, IMAGES) if with_images else (TEXT,)
 
     def record(self, measure: Measure) -> Path:
@@ -65,6 +68,8 @@ class Forecasts:
                 f"{self.record(TEXT)} is missing and the target has already started: a forecast can only be "
                 "registered before. Put the file back, or start afresh with another --output."
             )
+        if self.code:
+            self.code.register(target_flops, level, context)
         for measure in reversed(self.measures):
             observations = ladder_observations(self.folder, measure.key)
             made = forecast(observations, target_flops, level=level, metric=measure.unit)
@@ -74,13 +79,20 @@ class Forecasts:
         """A sealed forecast, its seal checked."""
         return load_registered(self.record(measure))
 
+    def targets(self) -> set[str]:
+        """Digests of the settings of the targets that they were sealed for; one, unless somebody mixed them up."""
+        sealed = [self.registered(measure) for measure in self.measures]
+        sealed += [self.code.registered()] if self.code else []
+        return {registered["context"]["target_config_hash"] for registered in sealed}
+
     def made(self, measure: Measure = TEXT) -> Forecast:
         """A sealed forecast's content."""
         return registered_forecast(self.registered(measure))
 
     def findings(self) -> tuple[Finding, ...]:
         """What is to be said of all of them."""
-        return tuple(finding for measure in self.measures for finding in self.made(measure).findings)
+        losses = tuple(finding for measure in self.measures for finding in self.made(measure).findings)
+        return losses + (self.code.findings() if self.code else ())
 
     def show(self) -> None:
         """Say what is foretold."""
@@ -92,8 +104,13 @@ class Forecasts:
                 say(f"  {finding.severity}: {finding.sentence}", "yellow")
             say(f"  sealed as {registered['sha256'][:16]} at {registered['created']} in {self.record(measure)}")
 
+        if self.code:
+            self.code.show()
+
     def score(self, result: Mapping[str, Any]) -> None:
         """Hold the target's result against every forecast, the text's last."""
+        if self.code:
+            self.code.score()
         for measure in reversed(self.measures):
             outcome = result["heldout"][measure.key]
             scored = score(self.registered(measure), outcome, {"target": result["config_hash"]})
@@ -111,3 +128,5 @@ class Forecasts:
             write_forecast_figure(
                 self.folder / f"forecast{measure.suffix}.svg", self.registered(measure), outcome, words
             )
+        if self.code:
+            self.code.draw()

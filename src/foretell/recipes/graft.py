@@ -30,6 +30,7 @@ from foretell.model.peft import save_adapter
 from foretell.posttrain.base import weights_digest
 from foretell.posttrain.graft import Grafting, GraftSettings, grafted, image_token_ids
 from foretell.recipes.graft_config import GraftRecipe
+from foretell.recipes.text_generators import GENERATORS
 from foretell.recipes.visual_exam import SWAP_SEED, by_kind, in_words
 from foretell.recipes.workspace import Workspace
 from foretell.train.checkpoint import newest_checkpoint
@@ -107,7 +108,7 @@ class GraftRun:
         positions = (graft.projector_steps + graft.adapter_steps) * graft.text_rows * self.recipe.visual.room
         config = self.recipe.corpus
         config = config.model_copy(update={"max_bytes": min(config.max_bytes, max(500_000, 5 * positions))})
-        freeze_corpus(config, self.recipe.seed, self.path("corpus"))
+        freeze_corpus(config, self.recipe.seed, self.path("corpus"), GENERATORS)
 
     def tokens(self) -> None:
         """Encode it with the language model's tokenizer."""

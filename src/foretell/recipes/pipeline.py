@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from foretell.core.errors import ForecastRefusedError, InterruptedRunError, UserError
@@ -18,14 +19,16 @@ from foretell.data.tokens import tokenize_corpus
 from foretell.data.visual.encode import VisualEncoder
 from foretell.data.visual.freeze import freeze_visual, visual_texts
 from foretell.infer.generate import generate_text
-from foretell.ladder.jobs import job_folder, run_jobs
+from foretell.ladder.jobs import forget_weights, job_folder, run_jobs
 from foretell.ladder.plan import plan_record, planned_sizes
 from foretell.ladder.tuning import choose_learning_rate
 from foretell.laws.records import Finding
 from foretell.model.hf import load_hf, save_hf
+from foretell.recipes.code_exam import CodeExam, require_sandbox
 from foretell.recipes.config import Recipe
 from foretell.recipes.forecasts import Forecasts
 from foretell.recipes.planning import foreseen, measured_peak, plan_of
+from foretell.recipes.text_generators import GENERATORS
 from foretell.recipes.visual_exam import examine, in_words
 from foretell.recipes.workspace import Workspace
 from foretell.report.page import write_report
@@ -47,7 +50,7 @@ class Pipeline:
         self.plan = plan_of(recipe)
         self.path = workspace.path
         self.visual_from = recipe.visual.sources
-        self.forecasts = Forecasts(workspace.folder, bool(self.visual_from))
+        self.forecasts = Forecasts(workspace.folder, bool(self.visual_from), bool(recipe.code.problems))
 
     def run(self) -> dict[str, Any]:
         """All stages; returns the score.
@@ -58,6 +61,8 @@ class Pipeline:
             UserError: for anything the user has to put right.
         """
         self.environment()
+        if self.recipe.code.problems and not self.path("code.json").exists():
+            require_sandbox()
         self.foresee()
         self.once("corpus/summary.json", "Corpus: reading, filtering and freezing documents", self.corpus)
         self.once("tokenizer/tokenizer.json", "Tokenizer", self.tokenizer)
@@ -68,9 +73,13 @@ class Pipeline:
             self.plan = self.plan.with_documents(read_json(self.path("visual", "index.json"))["splits"]["train"])
         self.once("ladder/tuning.json", "Ladder: tuning the learning rate on the smallest rungs", self.tune)
         self.once("ladder/rungs.json", "Ladder: training the rungs", self.rungs)
+        if self.recipe.code.problems:
+            self.once("ladder/code.json", "Ladder: asking the rungs for micro-code", self.rungs_code)
         self.once("forecast.json", "Forecast", self.forecast)
         self.stand_by_forecast()
         self.once("target/result.json", "Target", self.target)
+        if self.recipe.code.problems:
+            self.once("code.json", "Asking the target for micro-code", self.target_code)
         self.once("score.json", "Score", self.score)
         if self.visual_from:
             self.once("images.json", "Questions about images", self.images)
@@ -122,7 +131,7 @@ class Pipeline:
         wanted = max(wanted, LEAST_TEXT)
         config = self.recipe.corpus
         config = config.model_copy(update={"max_bytes": min(config.max_bytes, wanted)})
-        summary = freeze_corpus(config, self.recipe.seed, self.path("corpus"))
+        summary = freeze_corpus(config, self.recipe.seed, self.path("corpus"), GENERATORS)
         for split, counts in summary["splits"].items():
             say(f"  {split}: {counts['documents']:,} documents, {counts['bytes'] / 1e6:.1f} MB")
 
@@ -164,11 +173,11 @@ class Pipeline:
         if needed > available:
             say(f"  The target reads its corpus {needed / available:.1f} times; rungs read less.", "yellow")
 
-    def jobs(self, settings: list[RunSettings], title: str) -> list[dict[str, Any]]:
-        """Train small runs side by side."""
+    def jobs(self, settings: list[RunSettings], title: str, keep: bool = False) -> list[dict[str, Any]]:
+        """Train small runs side by side; their weights go unless ``keep``."""
         processes = self.recipe.ladder.processes or available_cores()
         data = self.workspace.folder
-        return run_jobs(settings, data, self.path("ladder", "runs"), processes, self.peak, title)
+        return run_jobs(settings, data, self.path("ladder", "runs"), processes, self.peak, title, keep)
 
     def tune(self) -> None:
         """Choose the base learning rate."""
@@ -188,13 +197,33 @@ class Pipeline:
     def rungs(self) -> None:
         """Train every rung and seed."""
         runs = self.plan.rung_runs(self.base_rate, self.data)
-        results = self.jobs(runs, "rungs")
+        results = self.jobs(runs, "rungs", keep=bool(self.recipe.code.problems))
         diverged = [result["diverged"] for result in results if "diverged" in result]
         if diverged:
             raise UserError(f"A rung diverged: {diverged[0]} Lower ladder.learning_rates.")
         folders = [job_folder(self.path("ladder", "runs"), run).name for run in runs]
         record = [{**result, "folder": folder} for result, folder in zip(results, folders, strict=True)]
         write_json(self.path("ladder", "rungs.json"), record)
+
+    def rungs_code(self) -> None:
+        """Ask every rung for micro-code; its weights go once it has answered."""
+        answered = []
+        with CodeExam(self.recipe.code, self.tokenizer_file()) as exam:
+            for settings in self.plan.rung_runs(self.base_rate, self.data):
+                folder = job_folder(self.path("ladder", "runs"), settings)
+                answered.append(exam.ask(partial(trained_model, folder), settings, folder / "code.json"))
+                forget_weights(folder)
+        write_json(self.path("ladder", "code.json"), answered)
+
+    def target_code(self) -> None:
+        """Ask the target."""
+        settings = self.target_settings()
+        with CodeExam(self.recipe.code, self.tokenizer_file()) as exam:
+            exam.ask(partial(trained_model, self.path("target")), settings, self.path("code.json"))
+
+    def tokenizer_file(self) -> Tokenizer:
+        """The run's tokenizer."""
+        return Tokenizer.from_file(self.path("tokenizer", "tokenizer.json"))
 
     def forecast(self) -> None:
         """Forecast the target's losses and seal them."""
@@ -252,10 +281,7 @@ class Pipeline:
     def target(self) -> None:
         """Train the target against its sealed forecast, then export it."""
         settings, made = self.target_settings(), self.forecasts.made()
-        if any(
-            self.forecasts.registered(measure)["context"]["target_config_hash"] != settings.digest()
-            for measure in self.forecasts.measures
-        ):
+        if self.forecasts.targets() != {settings.digest()}:
             raise UserError(f"{self.path('forecast.json')} was registered for another target; choose another --output.")
         size = self.plan.target
         say(f"  width {size.model.width}, {size.tokens / 1e6:.1f} million tokens, {size.flops:.3g} FLOPs, "

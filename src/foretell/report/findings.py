@@ -102,7 +102,7 @@ def state(run: Run) -> Finding:
 def findings(run: Run) -> list[Finding]:
     """The key findings, most important first."""
     found: list[Finding] = []
-    for part in (_refusal, _outcome, _registration, _gap, _ladder_cost, _warnings, _model, _data, _resources):
+    for part in (_refusal, _outcome, _code, _registration, _gap, _ladder_cost, _warnings, _model, _data, _resources):
         found.extend(part(run))
     return found
 
@@ -160,6 +160,13 @@ def _outcome(run: Run) -> Iterator[Finding]:
             "target/result.json",
             "missing",
         )
+
+
+def _code(run: Run) -> Iterator[Finding]:
+    """How far off the forecast of pass rates was, beside the largest rung's."""
+    sentence, inside = run.code_score.text("sentence"), run.code_score.flag("inside")
+    if sentence is not None:
+        yield Finding(sentence, "score-code.json", "missing" if inside is None else "good" if inside else "warning")
 
 
 def _registration(run: Run) -> Iterator[Finding]:

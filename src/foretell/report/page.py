@@ -10,6 +10,8 @@ from markupsafe import Markup
 from foretell.core.files import write_atomic
 from foretell.report import wording
 from foretell.report.citation import apa, bibtex, keywords
+from foretell.report.code_figure import code_figure
+from foretell.report.code_tables import code_errors_table, pass_rates_table
 from foretell.report.data_tables import (
     documents_tables,
     filters_table,
@@ -97,6 +99,8 @@ def _context(run: Run) -> dict[str, Any]:
             "visual_sources": visual_sources_table(run),
             "visual_splits": visual_splits_table(run),
             "answers": answers_table(run),
+            "pass_rates": pass_rates_table(run),
+            "code_errors": code_errors_table(run),
         },
         "heldout_sentence": heldout_sentence(run),
         "document_tables": documents_tables(run),
@@ -119,7 +123,7 @@ def _energy_sources(run: Run) -> list[str]:
 
 def _figures(run: Run) -> dict[str, list[Markup]]:
     """Each figure for wide and for narrow screens (the style sheet shows one); none where records are missing."""
-    figures: dict[str, list[Markup]] = {"forecast": [], "answers": [], "loss": [], "tuning": []}
+    figures: dict[str, list[Markup]] = {"forecast": [], "answers": [], "code": [], "loss": [], "tuning": []}
     losses, tuning = loss_series(run.log), tuning_series(run.tuning)
     byte_forecast = None
     outcome = outcome_bits_per_byte(run)
@@ -136,6 +140,8 @@ def _figures(run: Run) -> dict[str, list[Markup]]:
             figures["answers"].append(Markup(
                 forecast_figure(run.answers_forecast.data, scored, None, size, f"answers-{width}")
             ))  # fmt: skip
+        if drawn := code_figure(run.code_forecast.data, run.code_score.data or None, size, f"code-{width}"):
+            figures["code"].append(Markup(drawn))
         if losses.tokens or losses.heldout:
             figures["loss"].append(Markup(loss_figure(losses, byte_forecast, size, f"loss-{width}")))
     if tuning.excess:

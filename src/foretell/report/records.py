@@ -36,10 +36,14 @@ RECORD_FILES = {
     "refusal.json": "why the ladder was refused",
     "forecast.json": "the registered forecast",
     "forecast-answers.json": "the registered forecast of the loss on answers about images",
+    "ladder/code.json": "how often each rung solved micro-code's problems",
+    "forecast-code.json": "the registered forecast of pass rates on micro-code",
     "target/log.jsonl": "steps of the target, evenly thinned",
     "target/result.json": "the target's result",
     "score.json": "the forecast against the outcome",
     "score-answers.json": "the same for answers about images",
+    "code.json": "how often the target solved micro-code's problems",
+    "score-code.json": "the forecast of pass rates, and the largest rung, against the outcome",
     "images.json": "questions about images, answered by the model",
     "samples.json": "text written by the model",
     "run.jsonl": "the stages and their times",
@@ -157,6 +161,10 @@ class Run:
     answers_forecast: Record
     answers_score: Record
     images: Record
+    code_rungs: tuple[Record, ...]
+    code: Record
+    code_forecast: Record
+    code_score: Record
     ladder: tuple[Record, ...]
     log: tuple[Record, ...]
     timeline: tuple[Record, ...]
@@ -218,10 +226,14 @@ def gather(folder: Path) -> Run:
         answers_forecast=_object(folder, "forecast-answers.json"),
         answers_score=_object(folder, "score-answers.json"),
         images=_object(folder, "images.json"),
+        code_rungs=tuple(sorted(_list(folder, "ladder/code.json"), key=lambda rung: rung.number("flops") or 0.0)),
+        code=_object(folder, "code.json"),
+        code_forecast=_object(folder, "forecast-code.json"),
+        code_score=_object(folder, "score-code.json"),
         ladder=tuple(sorted(results, key=lambda result: (result.number("flops") or 0.0, result.path))),
         log=tuple(_lines(folder, "target/log.jsonl")),
         timeline=tuple(_lines(folder, "run.jsonl")),
-        samples=tuple(_samples(folder)),
+        samples=tuple(_list(folder, "samples.json")),
         documents=_largest_documents(folder, "corpus/manifest.csv"),
     )
 
@@ -245,10 +257,12 @@ def _lines(folder: Path, path: str) -> Iterator[Record]:
             yield Record(path, line, f"record {number}: ")
 
 
-def _samples(folder: Path) -> list[Record]:
-    if not (folder / "samples.json").exists():
+def _list(folder: Path, path: str) -> list[Record]:
+    """The objects that a file lists."""
+    if not (folder / path).exists():
         return []
-    return Record("samples.json", {"samples": read_json(folder / "samples.json")}).records("samples")
+    key = Path(path).stem
+    return Record(path, {key: read_json(folder / path)}).records(key)
 
 
 def _largest_documents(folder: Path, path: str) -> dict[str, list[Record]]:

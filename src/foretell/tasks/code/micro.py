@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from foretell.core.errors import UserError
 from foretell.data.documents import Document, keyed_hash
@@ -52,14 +52,22 @@ class Problem:
     cases: tuple[tuple[tuple[Any, ...], Any], ...]
 
 
-def make_problem(template: Template, random: Random) -> Problem:
-    """Draw names, numbers, wording and cases; the cases' values are those of the answer, which is run.
+@dataclass(frozen=True)
+class _Draft:
+    """A function to complete before it has cases; ``parameters`` by name, ``shown`` what is given of its body."""
 
-    No body of ``EMPTY_BODIES`` and none that returns a parameter agrees with all cases, unless it is the answer.
+    template: Template
+    name: str
+    parameters: tuple[str, ...]
+    head: str
+    shown: str
+    asked: str
+    prompt: str
+    answer: str
 
-    Raises:
-        RuntimeError: where the template admits no such cases.
-    """
+
+def _draft(template: Template, random: Random) -> _Draft:
+    """Draw names, numbers and wording."""
     names, name = draw_names(template.kinds, random), random.choice(FUNCTIONS)
     parameters = [names[letter] for letter in "abc"[: len(template.kinds)]]
     phrase = random.choice(template.phrases).format(**names)
@@ -69,15 +77,28 @@ def make_problem(template: Template, random: Random) -> Problem:
     said = f'"""{phrase}"""' if random.random() < 0.7 and '"' not in phrase else f"# {phrase}"
     prompt = head + _indented(f"{said}\n{shown}")
     answer = _indented(asked)[len(INDENT) :] if not asked.startswith("\n") else "\n" + _indented(asked[1:])
-    solution = _compiled(prompt + answer, name)
-    renamed = [parameter for parameter in parameters if f"= {parameter}\n" in shown]  # returning it is right
-    empty = EMPTY_BODIES + [f"return {parameter}" for parameter in parameters if parameter not in renamed]
-    wrong = [_compiled(head + INDENT + body, name) for body in empty if not (shown + asked).endswith(body)]
+    return _Draft(template, name, tuple(parameters), head, shown, asked, prompt, answer)
+
+
+def make_problem(template: Template, random: Random) -> Problem:
+    """Draw names, numbers, wording and cases; the cases' values are those of the answer, which is run.
+
+    No body of ``EMPTY_BODIES`` and none that returns a parameter agrees with all cases, unless it is the answer.
+
+    Raises:
+        RuntimeError: where the template admits no such cases.
+    """
+    draft = _draft(template, random)
+    solution = _compiled(draft.prompt + draft.answer, draft.name)
+    renamed = [name for name in draft.parameters if f"= {name}\n" in draft.shown]  # returning it is right
+    empty = EMPTY_BODIES + [f"return {name}" for name in draft.parameters if name not in renamed]
+    body = draft.shown + draft.asked
+    wrong = [_compiled(draft.head + INDENT + line, draft.name) for line in empty if not body.endswith(line)]
     for _ in range(TRIES):
         arguments = [tuple(VALUES[kind](random) for kind in template.kinds) for _ in range(CASES)]
         cases = tuple((given, solution(*copy.deepcopy(given))) for given in arguments)
         if not any(_agrees(function, cases) for function in wrong):
-            return Problem(template, name, prompt, answer, cases)
+            return Problem(template, draft.name, draft.prompt, draft.answer, cases)
     raise RuntimeError(f"no cases tell '{template.name}' from a function that computes nothing")
 
 
@@ -107,17 +128,24 @@ def problems(seed: int, split: Split, level: int) -> Iterator[Problem]:
         split: ``held``, templates that are asked; ``train``, those that examples and training documents come from.
         level: 0 (constants) to 7 (two steps).
     """
+    return _without_repeats(seed, split, level, make_problem)
+
+
+P = TypeVar("P", Problem, _Draft)
+
+
+def _without_repeats(seed: int, split: Split, level: int, make: Callable[[Template, Random], P]) -> Iterator[P]:
     templates = [template for template in TEMPLATES if template.level == level and template.held == (split == "held")]
     seen: set[str] = set()
     number = 0
     while True:
         random = Random(keyed_hash(seed, "micro-code", str(VERSION), split, str(level), str(number)))
-        problem = make_problem(templates[number % len(templates)], random)
+        made = make(templates[number % len(templates)], random)
         number += 1
         # Levels of few words run out of new prompts late; from there on they repeat themselves.
-        if problem.prompt not in seen or number > 20 * (len(seen) + len(templates)):
-            seen.add(problem.prompt)
-            yield problem
+        if made.prompt not in seen or number > 20 * (len(seen) + len(templates)):
+            seen.add(made.prompt)
+            yield made
 
 
 def micro_item(problem: Problem, identity: str) -> Item:
@@ -214,15 +242,16 @@ def micro_code(seed: int = 0, count: int = 400, split: Split = "held", grader: G
 def micro_documents(seed: int, functions: int = 8) -> Iterator[Document]:
     """Python source text of training templates without end: documents of ``functions`` functions of mixed levels.
 
-    They hold no template that the task asks for. Every hundred documents are one project, so that a corpus can hold
-    some out.
+    They hold no template that the task asks for. Ten documents, about 6 KB, are one project, so that a corpus of any
+    size can hold some out.
     """
-    streams = [problems(seed, "train", level) for level in range(len(LEVELS))]
+    # What only shows its text needs no cases, which take most of the time.
+    streams = [_without_repeats(seed, "train", level, _draft) for level in range(len(LEVELS))]
     number = 0
     while True:
         random = Random(keyed_hash(seed, "micro-code documents", str(VERSION), str(number)))
         made = [next(random.choice(streams)) for _ in range(functions)]
         text = "\n\n\n".join(problem.prompt + problem.answer for problem in made) + "\n"
         identity = f"micro-code/{VERSION}/{seed}/{number}"
-        yield Document(text, f"micro-code-{number // 100}", identity, None, identity)
+        yield Document(text, f"micro-code-{number // 10}", identity, None, identity)
         number += 1
