@@ -126,6 +126,21 @@ def test_a_server_without_log_likelihoods_is_told_in_one_sentence(reply, said: s
     assert len(asked) == 1
 
 
+@pytest.mark.parametrize("logprobs", [
+    {"token_logprobs": [], "text_offset": [], "top_logprobs": []},
+    {"token_logprobs": None, "text_offset": None, "top_logprobs": None},
+    {"token_logprobs": ["low"], "text_offset": [0], "top_logprobs": None},
+    {"token_logprobs": [-1.0], "text_offset": ["0"], "top_logprobs": None},
+    "none",
+])  # fmt: skip
+def test_log_likelihoods_that_are_nonsense_are_told_in_one_sentence(logprobs: object) -> None:
+    with (
+        answered_by((200, {"choices": [{"logprobs": logprobs}]})) as (url, _),
+        pytest.raises(UserError, match="does not tell log-probabilities"),
+    ):
+        answers(RemoteModel(url, "m"), PAIRS[:1])
+
+
 def test_a_busy_server_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http, "FIRST_PAUSE", 0.01)
     good = (200, {"choices": [{"text": "one. two. three"}]})

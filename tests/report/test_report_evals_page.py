@@ -77,6 +77,14 @@ def test_one_model_alone_and_the_same_name_twice(folders: tuple[Path, Path]) -> 
     assert "base (first)" in both.text and "base (second)" in both.text and "+0.00" in both.text
 
 
+def test_the_tasks_that_are_compared_can_be_chosen(folders: tuple[Path, Path]) -> None:
+    before, after = folders
+    write_records(before, {"say": result("base", version=2, groups={})}, rows("say", 15, choices=False))
+    with pytest.raises(UserError, match="say was scored by version 2 and 3"):
+        render_evals(after, before)
+    assert "+20.00" in Page(render_evals(after, before, ["choose"])).text
+
+
 def test_two_models_share_a_reliability_figure(tmp_path: Path) -> None:
     two = [(name, calibrate(option_confidences(rows("t", right)))) for name, right in (("base", 8), ("tuned", 12))]
     write_reliability_figure(tmp_path / "both.svg", two)

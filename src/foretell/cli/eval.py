@@ -31,11 +31,12 @@ def eval(arguments: argparse.Namespace) -> int:
     if names:
         results = _evaluate(arguments, names, folder)
         _print_results(results)
+    compared = list(results) if names else None
     if arguments.compare:
-        _compare(folder, Path(arguments.compare), list(results) if names else None)
+        _compare(folder, Path(arguments.compare), compared)
     from foretell.report.evals_page import write_evals_report
 
-    out.print(str(write_evals_report(folder, Path(arguments.compare) if arguments.compare else None)))
+    out.print(str(write_evals_report(folder, Path(arguments.compare) if arguments.compare else None, compared)))
     return 0
 
 

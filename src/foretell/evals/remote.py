@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from functools import partial
 from typing import Any, TypeVar
@@ -15,6 +15,7 @@ from foretell.core.files import content_hash
 from foretell.evals.http import Client, ServerRefusal
 from foretell.evals.models import Decoding, Prompt, png
 from foretell.infer.requests import Likelihood
+from foretell.tasks.grading import cut
 
 AT_ONCE = 8  # questions under way
 T = TypeVar("T")
@@ -79,26 +80,29 @@ class RemoteModel:
         body = {"model": self.name, "prompt": whole, "max_tokens": 1, "temperature": 0, "echo": True, "logprobs": 1}
         try:
             answer = self._client.post("completions", body)
-            found = answer["choices"][0]["logprobs"]
-            tokens, offsets = found["token_logprobs"], found["text_offset"]
-            best = found["top_logprobs"]
+            return self._summed(answer["choices"][0]["logprobs"], whole, len(prompt.content.rstrip()))
         except ServerRefusal as error:
             raise self._no_likelihoods(str(error.said)) from error
-        except (KeyError, IndexError, TypeError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
             raise self._no_likelihoods("its answer has none") from error
-        first = len(prompt.content.rstrip())
+
+    def _summed(self, found: Mapping[str, Any], whole: str, first: int) -> Likelihood:
+        """Of the tokens that end after the character ``first``; errors of any kind where a server answers nonsense."""
+        tokens, offsets, best = found["token_logprobs"], found["text_offset"], found.get("top_logprobs")
+        if not offsets:
+            raise self._no_likelihoods("its answer does not repeat the prompt")
         ends = [*offsets[1:], len(whole)]
         wanted = [
             n for n, (start, end) in enumerate(zip(offsets, ends, strict=True)) if end > first and start < len(whole)
         ]
-        if not offsets or offsets[0] != 0 or not wanted or max(ends) < len(whole):
+        if offsets[0] != 0 or not wanted or max(ends) < len(whole):
             raise self._no_likelihoods("its answer does not repeat the prompt")
         values = [tokens[n] for n in wanted]
         if any(value is None for value in values):
             raise UserError(
                 f"{self._client.url} tells nothing of a text's first token, so a prompt that is empty cannot be scored."
             )
-        greedy = all(_is_best(tokens[n], best[n]) for n in wanted)
+        greedy = all(_is_best(tokens[n], best[n] if best else None) for n in wanted)
         return Likelihood(math.fsum(values), greedy)
 
     def _no_likelihoods(self, why: str) -> UserError:
@@ -118,7 +122,7 @@ class RemoteModel:
                 raise UserError(f"{self._client.url} is given images in a chat only; ask for the chat template.")
             path, body["prompt"] = "completions", prompt.content
         return tuple(
-            _cut(self._text(path, {**body, "seed": decoding.sample_seed(prompt, sample)}), decoding.stop)
+            cut(self._text(path, {**body, "seed": decoding.sample_seed(prompt, sample)}), decoding.stop)
             for sample in range(decoding.samples)
         )
 
@@ -134,11 +138,6 @@ class RemoteModel:
 
 def _is_best(value: float, top: Mapping[str, float] | None) -> bool:
     return not top or value >= max(top.values())
-
-
-def _cut(text: str, stops: Sequence[str]) -> str:
-    found = [at for stop in stops if (at := text.find(stop)) >= 0]
-    return text[: min(found)] if found else text
 
 
 def _messages(prompt: Prompt) -> list[dict[str, Any]]:

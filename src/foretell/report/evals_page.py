@@ -43,12 +43,13 @@ class Results:
         return [row for row in self.items if row.task == task]
 
 
-def write_evals_report(folder: Path, other: Path | None = None) -> Path:
+def write_evals_report(folder: Path, other: Path | None = None, tasks: Sequence[str] | None = None) -> Path:
     """Write ``report.html`` into a folder of results.
 
     Args:
         folder: of the results that are shown.
         other: of results that they are compared with, item by item.
+        tasks: that are compared; all that both have where left out.
 
     Returns:
         The path of the page.
@@ -56,17 +57,17 @@ def write_evals_report(folder: Path, other: Path | None = None) -> Path:
     Raises:
         UserError: where a folder holds no results, they cannot be compared, or the page cannot be written.
     """
-    write_atomic(folder / PAGE, render_evals(folder, other))
+    write_atomic(folder / PAGE, render_evals(folder, other, tasks))
     return folder / PAGE
 
 
-def render_evals(folder: Path, other: Path | None = None) -> str:
+def render_evals(folder: Path, other: Path | None = None, tasks: Sequence[str] | None = None) -> str:
     """The page as HTML text; equal records give the same page. Errors are those of :func:`write_evals_report`."""
     shown = _read(folder)
     if not shown.tasks:
         raise UserError(f"{folder / RESULTS} holds no task's results.")
     before = None if other is None else _read(other)
-    compared = [] if other is None else compare_folders(other, folder)
+    compared = [] if other is None else compare_folders(other, folder, tasks)
     names = _names(shown, before)
     return render_page(
         "evals.html.j2",
