@@ -22,7 +22,14 @@ from foretell.evals.exams.agreement import GraderRefusedError, GradingConfig, me
 from foretell.evals.exams.asking import ask_exam, question_prompt, user_turn
 from foretell.evals.exams.form import Exam
 from foretell.evals.exams.marking import ExamResponse, mark_by_key
-from foretell.evals.exams.rubric import LabelledResponse, examine_grader, mark_by_model, read_labelled
+from foretell.evals.exams.rubric import (
+    LabelledResponse,
+    Ungraded,
+    examine_grader,
+    grade_responses,
+    mark_by_model,
+    read_labelled,
+)
 from foretell.evals.models import Decoding, Prompt
 
 sys.path.append(str(Path(__file__).parents[1] / "serve"))
@@ -124,6 +131,15 @@ def test_a_weak_grader_is_refused_and_a_strong_one_is_not() -> None:
     alike = [LabelledResponse("?", RUBRIC, 3, "osmosis", 1)] * 30
     with pytest.raises(UserError, match="kappa needs responses that differ"):
         examine_grader(CountingGrader(), alike, GradingConfig())
+
+
+@pytest.mark.parametrize(("said", "points"), [
+    ("Score: -1", None), ("Score: \N{MINUS SIGN}1", None), ("Score - 2", 2), ("**Score:** 1", 1), ("Score: 4", None),
+])  # fmt: skip
+def test_what_a_grade_is_read_as(said: str, points: int | None) -> None:
+    grader = CountingGrader()
+    grader.grade = lambda response: said  # type: ignore[method-assign]
+    assert grade_responses(grader, [Ungraded("How?", RUBRIC, 3, "It.")]) == [points]
 
 
 def test_free_responses_are_graded() -> None:

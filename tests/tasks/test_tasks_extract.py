@@ -43,6 +43,8 @@ OPTIONS = {"A": "a red fox", "B": "the moon", "C": "nothing", "D": "I do not kno
         ("We take 10-4 and get 6", "6"),
         ("The answer is unclear, it may be 9", "9"),
         ("The answer is 3. Wait, I forgot one. The answer is 4.", "4"),
+        ("The answer is 5 apples = 10 dollars.", "5"),
+        ("Answer: 12 (since 4*3=12, 2 = 2 left)", "12"),
         (".5", "0.5"),
     ],
 )

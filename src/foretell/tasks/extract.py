@@ -21,6 +21,7 @@ _NUMBER_MARKS = re.compile(
 _ANSWER_IS = re.compile(r"\banswer\s+is\b\s*:?\s*", re.I)
 _WORD_MARKS = re.compile(r"\banswer\s*(?:\s+is\b\s*:?|:)\s*|\\boxed\{(?:\\text\{)?", re.I)
 _YES_NO = re.compile(r"\b(yes|no)\b", re.I)
+_WORD = re.compile(r"[^\W\d_]{2,}")  # x is an operator
 _DATE = re.compile(r"\b(\d{1,2})/(\d{1,2})/(\d{4})\b")
 _QUOTED = re.compile(r"[\"“]([^\"“”]+)[\"”]")
 _DECORATION = " \t\r\n*_`\"'“”‘’$\\{}()[]"
@@ -39,7 +40,8 @@ def final_number(text: str) -> Decimal | None:
         after = text[marks[-1].end() :]
         # "The answer is 5 + 3 = 8": what a first line of sums comes to, not what it begins with.
         line = after.strip().split("\n", 1)[0]
-        found = numbers(line.rsplit("=", 1)[1]) if "=" in line else []
+        sum_, equals, total = line.rpartition("=")
+        found = numbers(total) if equals and not _WORD.search(sum_) else []
         found = found or numbers(after)
         if found:
             return found[0]
