@@ -6,6 +6,7 @@ import bz2
 import gzip
 import io
 import lzma
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,3 +74,32 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         if not is_compressed(path):
             raise UserError(f"{path} cannot be read ({error}).") from error
         raise UserError(f"{path} is cut short or is not a {path.suffix} file ({error}).") from error
+
+
+def open_zip(path: Path) -> zipfile.ZipFile:
+    """Open a .zip for reading.
+
+    Raises:
+        UserError: where it is missing or its list of members is damaged.
+    """
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read as a .zip file ({error}).") from error
+
+
+def zip_member(archive: zipfile.ZipFile, name: str, most: int | None = None) -> bytes:
+    """A member of a .zip, its first ``most`` bytes where that is given.
+
+    Raises:
+        UserError: where it is missing, damaged, encrypted or compressed in a way that is not known; the archive and the
+            name are for the caller to say.
+    """
+    try:
+        with archive.open(name) as file:
+            return file.read() if most is None else read_up_to(cast(BinaryIO, file), most)
+    except KeyError as error:
+        raise UserError("it is missing.") from error
+    # RuntimeError is an encrypted member, and, as a subclass of it, one of an unknown compression.
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as error:
+        raise UserError(f"it cannot be read ({error}).") from error

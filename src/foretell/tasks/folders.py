@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-import zlib
 from pathlib import Path, PurePosixPath
 
 from PIL.Image import Image
 
 from foretell.core.errors import UserError
 from foretell.core.wording import listed
-from foretell.data.compression import inner_suffix, open_bytes
+from foretell.data.compression import inner_suffix, open_bytes, open_zip, zip_member
 from foretell.data.image_decoding import decode
 from foretell.tasks.files import COMPRESSIONS, Row, as_text, parse_rows
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".zip")
 LARGEST_TAR = 1 << 30  # bytes of a tar's members, which are held in memory
-_BROKEN_ZIP = (KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError)
 
 
 class Folder:
@@ -35,10 +33,7 @@ class Folder:
         if place.is_dir():
             self.names = sorted(file.relative_to(place).as_posix() for file in place.rglob("*") if file.is_file())
         elif place.suffix.lower() == ".zip":
-            try:
-                self._zip = zipfile.ZipFile(place)
-            except (OSError, zipfile.BadZipFile) as error:
-                raise UserError(f"{place} cannot be read as a .zip file ({error}).") from error
+            self._zip = open_zip(place)
             self.names = sorted(self._zip.namelist())
         else:
             self._held = _tar_members(place)
@@ -80,9 +75,9 @@ class Folder:
         """
         if self._zip is not None:
             try:
-                return self._zip.read(name)
-            except _BROKEN_ZIP as error:
-                raise UserError(f"{self.place}: {name} cannot be read ({error}).") from error
+                return zip_member(self._zip, name)
+            except UserError as error:
+                raise UserError(f"{self.place}: {name}: {error}") from error
         if self._held:
             return self._held[name]
         with open_bytes(self.place / name) as stream:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import functools
 import json
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from foretell.core.errors import UserError
+from foretell.data.compression import open_zip, zip_member
 from foretell.data.image_decoding import decode
 from foretell.data.visual.documents import Exchange, VisualDocument
 from foretell.data.visual.rows import LIMITS
@@ -28,7 +28,7 @@ def is_easy_vqa(path: Path) -> bool:
         return (path / QUESTIONS).is_file()
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         return any(PurePosixPath(name).name == QUESTIONS for name in archive.namelist())
 
 
@@ -41,20 +41,14 @@ def easy_vqa_items(path: Path) -> Iterator[Item]:
     if path.is_dir():
         yield from _items(path, functools.partial(file_in, path), (path / QUESTIONS).read_bytes())
         return
-    with zipfile.ZipFile(path) as archive:
+    with open_zip(path) as archive:
         found = next(name for name in archive.namelist() if PurePosixPath(name).name == QUESTIONS)
         folder = PurePosixPath(found).parent
-        yield from _items(path, lambda name: _member(archive, str(folder / name)), archive.read(found))
-
-
-def _member(archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        with archive.open(name) as file:
-            return file.read(LIMITS.bytes + 1)
-    except KeyError as error:
-        raise UserError("it is missing.") from error
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"it cannot be read ({error}).") from error
+        try:
+            questions = zip_member(archive, found)
+        except UserError as error:
+            raise UserError(f"{path}: {found}: {error}") from error
+        yield from _items(path, lambda name: zip_member(archive, str(folder / name), LIMITS.bytes + 1), questions)
 
 
 def _items(path: Path, read: Callable[[str], bytes], questions: bytes) -> Iterator[Item]:
