@@ -140,15 +140,3 @@ def _notes(task: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> list[
         for field in ASKED
         if one.get(field) != other.get(field)
     ]
-
-
-def in_words(comparison: Comparison) -> str:
-    """One sentence: the difference, its error, and how likely it is by chance."""
-    points = 100 * comparison.difference
-    error = "" if comparison.stderr is None else f" ± {100 * comparison.stderr:.1f}"
-    split = f"{comparison.better} items better, {comparison.worse} worse, p = {_p(comparison.p)}"
-    return f"{comparison.task}: {points:+.1f}{error} points of {comparison.metric} ({split})"
-
-
-def _p(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}" if value > 0 else "0"
