@@ -131,6 +131,7 @@ def test_a_server_without_log_likelihoods_is_told_in_one_sentence(reply, said: s
     {"token_logprobs": None, "text_offset": None, "top_logprobs": None},
     {"token_logprobs": ["low"], "text_offset": [0], "top_logprobs": None},
     {"token_logprobs": [-1.0], "text_offset": ["0"], "top_logprobs": None},
+    {"token_logprobs": [float("nan")], "text_offset": [0], "top_logprobs": None},
     "none",
 ])  # fmt: skip
 def test_log_likelihoods_that_are_nonsense_are_told_in_one_sentence(logprobs: object) -> None:

@@ -102,6 +102,8 @@ class RemoteModel:
             raise UserError(
                 f"{self._client.url} tells nothing of a text's first token, so a prompt that is empty cannot be scored."
             )
+        if any(math.isnan(value) for value in values):
+            raise self._no_likelihoods("one of them is NaN")
         greedy = all(_is_best(tokens[n], best[n] if best else None) for n in wanted)
         return Likelihood(math.fsum(values), greedy)
 
@@ -137,7 +139,8 @@ class RemoteModel:
 
 
 def _is_best(value: float, top: Mapping[str, float] | None) -> bool:
-    return not top or value >= max(top.values())
+    """Whether a token is what greedy decoding writes; not where the server does not tell."""
+    return bool(top) and value >= max(top.values())
 
 
 def _messages(prompt: Prompt) -> list[dict[str, Any]]:
