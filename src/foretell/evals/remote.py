@@ -140,7 +140,7 @@ class RemoteModel:
 
 def _is_best(value: float, top: Mapping[str, float] | None) -> bool:
     """Whether a token is what greedy decoding writes; not where the server does not tell."""
-    return bool(top) and value >= max(top.values())
+    return top is not None and value >= max(top.values(), default=math.inf)
 
 
 def _messages(prompt: Prompt) -> list[dict[str, Any]]:
