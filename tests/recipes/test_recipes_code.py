@@ -29,6 +29,7 @@ from foretell.recipes.text_generators import GENERATORS
 from foretell.tasks.code.micro import micro_data, micro_documents
 from foretell.train.config import RunSettings, TrainingConfig
 from foretell.train.interrupt import graceful_stop
+from isolation import isolated
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 TINY = {
@@ -48,10 +49,7 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def _sandbox() -> None:
-    try:
-        require_sandbox()
-    except UserError as error:
-        pytest.skip(str(error))
+    isolated(require_sandbox)
 
 
 @pytest.fixture(scope="module")

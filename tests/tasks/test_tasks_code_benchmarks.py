@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,17 +25,6 @@ from foretell.tasks.task import Item, Response
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "evals" / "humaneval"
 needs_data = pytest.mark.skipif(not SHARED.is_dir(), reason="the shared data folder is absent")
-
-
-@pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    made = Grader(workers=2)
-    try:
-        made.sandbox()
-    except UserError as error:
-        pytest.skip(str(error))
-    yield made
-    made.close()
 
 
 @needs_data

@@ -15,8 +15,8 @@ import pytest
 from code_escapes import BOMBS, PROGRAMS
 from code_forgeries import FORGERIES
 
-from foretell.core.errors import UserError
 from foretell.tasks.code.sandbox import Check, Limits, Sandbox
+from isolation import isolated
 
 SECRET = "correct-horse-battery-staple"
 LIMITS = Limits(cpu_seconds=1, wall_seconds=1.5, memory_bytes=256 << 20)
@@ -26,10 +26,8 @@ LIMITS = Limits(cpu_seconds=1, wall_seconds=1.5, memory_bytes=256 << 20)
 def sandbox(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     os.environ["FORETELL_TEST_SECRET"] = SECRET
     try:
-        with Sandbox(LIMITS, workers=1, means=request.param) as made:
+        with isolated(lambda: Sandbox(LIMITS, workers=1, means=request.param), request.param) as made:
             yield made
-    except UserError as error:
-        pytest.skip(str(error))
     finally:
         del os.environ["FORETELL_TEST_SECRET"]
 

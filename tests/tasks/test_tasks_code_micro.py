@@ -6,7 +6,6 @@ import ast
 import copy
 import dataclasses
 import itertools
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
@@ -35,17 +34,6 @@ from foretell.tasks.task import Item, Response
 
 HELD = [template for template in TEMPLATES if template.held]
 TRAINED = [template for template in TEMPLATES if not template.held]
-
-
-@pytest.fixture(scope="module")
-def grader() -> Iterator[Grader]:
-    made = Grader(workers=2)
-    try:
-        made.sandbox()
-    except UserError as error:
-        pytest.skip(str(error))
-    yield made
-    made.close()
 
 
 def test_every_answer_passes_and_nothing_else_does(grader: Grader) -> None:

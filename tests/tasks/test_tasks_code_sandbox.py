@@ -20,15 +20,12 @@ from foretell.core.errors import UserError
 from foretell.tasks.code import sandbox_start
 from foretell.tasks.code.inside import wire
 from foretell.tasks.code.sandbox import Check, Limits, Sandbox
+from isolation import isolated
 
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
-    try:
-        made = Sandbox(workers=2)
-    except UserError as error:
-        pytest.skip(str(error))
-    with made:
+    with isolated(lambda: Sandbox(workers=2)) as made:
         yield made
 
 

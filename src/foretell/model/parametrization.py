@@ -51,6 +51,7 @@ import torch
 from torch import nn
 
 from foretell.model.config import ModelConfig
+from foretell.model.vision_config import VisionConfig
 
 BASE_HEAD_DIM = 16
 GELU_MEAN_SQUARE = 0.4252  # of standard normal inputs
@@ -100,9 +101,7 @@ class Parametrization:
         Raises:
             ValueError: for a model without a vision half.
         """
-        vision = self.config.vision
-        if vision is None:
-            raise ValueError("the model has no vision half")
+        vision = self._vision
         return min(1.0, (vision.base_width or vision.width) / vision.patch_values)
 
     @property
@@ -112,10 +111,13 @@ class Parametrization:
         Raises:
             ValueError: for a model without a vision half.
         """
-        vision = self.config.vision
-        if vision is None:
+        return _attention_scale(self._vision.head_dim, self._vision.base_width)
+
+    @property
+    def _vision(self) -> VisionConfig:
+        if self.config.vision is None:
             raise ValueError("the model has no vision half")
-        return _attention_scale(vision.head_dim, vision.base_width)
+        return self.config.vision
 
     def is_hidden_matrix(self, name: str, parameter: torch.Tensor) -> bool:
         """Whether both dimensions of the tensor grow with width."""
@@ -134,8 +136,7 @@ class Parametrization:
             outputs, inputs = parameter.shape
             return fan_in * min(1.0, math.sqrt(outputs / inputs))
         if name.startswith("vision."):
-            assert self.config.vision is not None
-            return fan_in / math.sqrt(2 * self.config.vision.depth) if name.endswith(RESIDUAL) else fan_in
+            return fan_in / math.sqrt(2 * self._vision.depth) if name.endswith(RESIDUAL) else fan_in
         if self.is_hidden_matrix(name, parameter):
             # Each block adds two terms to the residual stream; this keeps their sum at order one (GPT-2, section 2.3).
             return fan_in / math.sqrt(2 * self.config.depth) if name.endswith(RESIDUAL) else fan_in
