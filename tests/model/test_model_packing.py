@@ -1,12 +1,15 @@
 """Several documents in one row: each is read as if it were alone."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import pytest
 import torch
 from adapted_models import filled, ids_of, small
 
 from foretell.core.packing import BRANCHES
 from foretell.model.attention import LONGEST, visible_within
-from foretell.model.decoder import build_decoder
+from foretell.model.decoder import Decoder, build_decoder
 from foretell.model.lora import Adapter, LoRAConfig
 from foretell.model.primitives import IGNORED
 
@@ -58,19 +61,54 @@ def test_no_labels_give_no_loss() -> None:
     assert loss == 0 and not model.blocks[0].attention.qkv.weight.grad.any()
 
 
-def test_keeping_block_inputs_only_changes_no_gradient() -> None:
-    gradients = []
-    for checkpointing in (False, True):
-        model = build_decoder(small(), 1)
-        adapter = filled(Adapter(model.config, LoRAConfig(targets="all-linear", dropout=0.3)))
+def gradients(model: Decoder, trained: Iterable[torch.nn.Parameter]) -> tuple[torch.Tensor, ...]:
+    """Of one row of two documents; dropout draws the same each time."""
+    ids, labels, documents = packed(model, (40, 200))
+    torch.manual_seed(0)
+    return torch.autograd.grad(model.train().loss(ids, labels, documents), list(trained))
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_keeping_less_changes_no_gradient_of_an_adapter(dropout: float) -> None:
+    found = {}
+    for way in ("all", "little", "inputs"):
+        model = build_decoder(small(context=240), 1)
+        adapter = filled(Adapter(model.config, LoRAConfig(targets="all-linear", dropout=dropout)))
         adapter.attach(model)
-        model.checkpointing = checkpointing
-        ids, labels, documents = packed(model, (4, 20))
-        torch.manual_seed(0)
-        loss = model.train().loss(ids, labels, documents)
-        gradients.append(torch.autograd.grad(loss, list(adapter.parameters())))
-    for one, other in zip(*gradients, strict=True):
-        assert torch.equal(one, other)
+        if way == "little":
+            model.keep_little()
+        model.checkpointing = way == "inputs"
+        found[way] = gradients(model, adapter.parameters())
+    for of_all, of_little, of_inputs in zip(*found.values(), strict=True):
+        assert torch.equal(of_inputs, of_all)
+        torch.testing.assert_close(of_little, of_all, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("options", [{}, {"qk_norm": True, "mlp_bias": True}])
+def test_keeping_little_changes_no_gradient_of_the_weights(options: dict[str, Any]) -> None:
+    found = []
+    for little in (False, True):
+        model = build_decoder(small(context=240, **options), 1)
+        if little:
+            model.keep_little()
+        found.append(gradients(model, model.parameters()))
+    for of_all, of_little in zip(*found, strict=True):
+        torch.testing.assert_close(of_little, of_all, rtol=1e-4, atol=1e-5)
+
+
+def test_keeping_little_keeps_half_of_the_bytes() -> None:
+    """By the profiler's count of what the forward pass allocates and does not free."""
+    kept = []
+    for little in (False, True):
+        model = build_decoder(small(context=240), 1)
+        if little:
+            model.keep_little()
+        ids, labels, documents = packed(model, (40, 200))
+        with torch.profiler.profile(profile_memory=True) as profile:
+            loss = model.train().loss(ids, labels, documents)
+        kept.append(sum(event.self_cpu_memory_usage for event in profile.events()))
+        loss.backward()
+    assert kept[1] < 0.55 * kept[0], kept
 
 
 def test_a_frozen_head_costs_no_gradient_and_changes_none() -> None:

@@ -57,19 +57,20 @@ def peak_memory() -> int | None:
 def peak_memory_of_all(processes: Sequence[int]) -> int | None:
     """Largest resident memory of several processes in bytes, what they share counted once; Linux only.
 
-    The sum of their own peaks (VmHWM less RssShmem of /proc/PID/status) and the largest share, an upper bound where
-    the peaks were not at one time.
+    The sum of their own peaks (VmHWM less RssShmem and RssFile of /proc/PID/status) and the largest share of each, an
+    upper bound where the peaks were not at one time. What is mapped from files are libraries, the same in all.
     """
-    own, shared = 0, 0
+    own, shared, mapped = 0, 0, 0
     for process in processes:
         try:
             lines = Path(f"/proc/{process}/status").read_text().splitlines()
         except OSError:
             return None
         figures = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.endswith("kB")}
-        own += figures["VmHWM"] - figures["RssShmem"]
+        own += figures["VmHWM"] - figures["RssShmem"] - figures["RssFile"]
         shared = max(shared, figures["RssShmem"])
-    return own + shared
+        mapped = max(mapped, figures["RssFile"])
+    return own + shared + mapped
 
 
 def default_device() -> torch.device:

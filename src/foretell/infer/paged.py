@@ -15,7 +15,7 @@ from torch import Tensor
 
 from foretell.infer.blocks import BLOCK, BlockPool
 from foretell.infer.native.library import Batch, Kernels
-from foretell.model.decoder import shared_by_queries
+from foretell.model.attention import shared_by_queries
 from foretell.model.primitives import rotate
 
 

@@ -147,6 +147,10 @@ class LowRankUpdate(nn.Module):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """All pairs as one: A [S R, K] and B [N, S R], which is zero where a pair does not reach."""
+        if len(self.rows) == 1:
+            ((name, (_, count)),) = self.rows.items()
+            if count == self.outputs:
+                return self.a[name], self.b[name]
         columns = [
             F.pad(self.b[name], (0, 0, first, self.outputs - first - count))
             for name, (first, count) in self.rows.items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,6 +13,31 @@ from torch import Tensor, nn
 from foretell.model.config import RotaryScaling
 
 IGNORED = -100  # label of a position that predicts nothing
+
+
+class Remade(torch.autograd.graph.saved_tensors_hooks):
+    """Within it, autograd does not keep ``made`` for the backward pass, which makes it again: for what is cheap.
+
+    Args:
+        made: a tensor, known by its place in memory; a copy or a part of it is kept as ever.
+        make: gives its values from tensors that are kept anyway; runs without autograd.
+    """
+
+    def __init__(self, made: Tensor, make: Callable[[], Tensor]) -> None:
+        place, values, kind = made.data_ptr(), made.numel(), made.dtype
+
+        def pack(saved: Tensor) -> Tensor | torch.Size:
+            same = saved.data_ptr() == place and saved.numel() == values and saved.dtype == kind
+            return saved.shape if same and saved.is_contiguous() else saved
+
+        def unpack(packed: Tensor | torch.Size) -> Tensor:
+            if isinstance(packed, Tensor):
+                return packed
+            with torch.no_grad():
+                return make().view(packed)
+
+        super().__init__(pack, unpack)
+        self.made = made  # alive as long as this is in force, so that nothing else takes its place
 
 
 class RMSNorm(nn.Module):
@@ -27,8 +53,31 @@ class RMSNorm(nn.Module):
         return F.rms_norm(x, (x.shape[-1],), self.weight, self.eps)
 
 
+class GatedProduct(torch.autograd.Function):
+    """silu(gate) * up, of which the backward pass keeps the two factors only."""
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor) -> Tensor:
+        """Elementwise."""
+        ctx.save_for_backward(gate, up)
+        return F.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor]:
+        """silu'(z) = s (1 + z (1 - s)) of s = sigmoid(z)."""
+        (gradient,) = gradients
+        gate, up = ctx.saved_tensors
+        of_silu = torch.ops.aten.silu_backward(gradient * up, gate)
+        return of_silu, F.silu(gate).mul_(gradient)
+
+
 class SwiGLU(nn.Module):
-    """Gated feed-forward layer: down(silu(gate x) * up x) (Shazeer 2020)."""
+    """Gated feed-forward layer: down(silu(gate x) * up x) (Shazeer 2020).
+
+    ``lean`` makes training keep the gate's and up's outputs only.
+    """
+
+    lean: bool = False
 
     def __init__(self, width: int, ffn_width: int, bias: bool = False) -> None:
         super().__init__()
@@ -38,7 +87,12 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., D] to [..., D]."""
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+        gate, up = self.gate(x), self.up(x)
+        if not (self.lean and self.training):
+            return self.down(F.silu(gate) * up)
+        product = GatedProduct.apply(gate, up)
+        with Remade(product, lambda: F.silu(gate) * up):
+            return self.down(product)
 
 
 def rotary_factors(frequencies: Tensor, scaling: RotaryScaling) -> Tensor:

@@ -1,8 +1,7 @@
 """``foretell bench sft``: LoRA against full fine-tuning of the same model, and against PEFT, in one run, interleaved.
 
-A batch is 4 rows of 256 positions. Ours are steps of the loop itself that keep the inputs of each block only
-(``--checkpointing``), for a third more time; PEFT, which takes the same rows and labels through transformers, keeps all
-of the forward pass, which is faster. Optimizer and clipping are the same. Each peer has all cores in its turn
+A batch is 4 rows of 256 positions. Ours are steps of the loop itself; PEFT takes the same rows and labels through
+transformers. Optimizer and clipping are the same. Each peer has all cores in its turn
 (:mod:`foretell.core.peers`); all start from the same float32 weights. After the timed steps ours train on to the end of
 their schedules, and the held-out losses are compared; each has a learning rate of its own.
 """
@@ -63,7 +62,7 @@ def docstring_conversations() -> str:
 def _plan(model: str, data: Path, full: bool, steps: int, load: Load) -> Plan:
     options = SFTOptions(
         data=str(data), model=model, full=full, batch_tokens=ROWS * ROOM, context=ROOM, learning_rate=RATES[full],
-        lora=ADAPTER, checkpointing=True,
+        lora=ADAPTER,
     )  # fmt: skip
     plan = plan_sft(options, load)
     if (plan.settings.rows, plan.settings.room) != (ROWS, ROOM):

@@ -52,7 +52,10 @@ class FineTuning:
             model.requires_grad_(True)
         else:
             self.adapter.attach(model)
-        model.checkpointing = self.settings.checkpointing
+        if self.settings.checkpointing:
+            model.checkpointing = True
+        else:
+            model.keep_little()
         model.head_matrix = None  # training multiplies by head_weight, and goes on to change it where all is trained
         return model.train()
 
