@@ -135,7 +135,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Pre-norm block: x + attention(norm x), then x + feed_forward(norm x); ``lean`` training keeps no norm's outputs."""
+    """Pre-norm block: x + attention(norm x), then x + feed_forward(norm x); ``lean`` training keeps no norm outputs."""
 
     lean: bool = False
 
