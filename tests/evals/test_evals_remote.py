@@ -5,10 +5,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import torch
 from answering import local, seeing_model
 from hypothesis import given
 from hypothesis import strategies as st
@@ -61,10 +63,18 @@ def test_images_go_along_with_a_chat() -> None:
             list(model.generate([Prompt("hello <image>", (picture,))], Decoding(tokens=8)))
 
 
-def test_the_digest_is_the_address(served: RemoteModel) -> None:
+def test_the_digest_is_of_the_address_and_of_the_weights_there(served: RemoteModel) -> None:
     again = RemoteModel(served._client.url, served.name)
-    assert again.digest == served.digest and again.digest_of == "address"
+    assert again.digest == served.digest and again.digest_of == "address and a sample"
     assert RemoteModel(served._client.url, "another").digest != served.digest
+
+
+def test_other_weights_at_the_same_address_are_another_model(served: RemoteModel) -> None:
+    changed = live.small_chat()
+    with torch.no_grad():
+        changed.decoder.embedding.weight.mul_(-1)
+    with live.serving(replace(changed, name="changed")) as server:
+        assert RemoteModel(f"{server.url}/v1")._sample() not in (None, served._sample())
 
 
 def test_what_the_server_refuses_is_said(served: RemoteModel) -> None:

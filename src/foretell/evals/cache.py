@@ -9,6 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -39,36 +40,44 @@ class AnswerCache:
     """
 
     def __init__(self, path: Path | None) -> None:
-        try:
-            if path is not None:
-                with storage_errors(path):
-                    path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        if path is not None:
+            with storage_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+        with self._errors():
             self._file = sqlite3.connect(":memory:" if path is None else path, timeout=60)
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=NORMAL")
-            self._file.execute(
-                "CREATE TABLE IF NOT EXISTS answers (question BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID"
-            )
+            self._file.execute(TABLE)
+        self._saved = time.monotonic()
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """A full disk, a lock that is never given up, a file of something else: one sentence."""
+        try:
+            yield
         except sqlite3.Error as error:
             raise UserError(
-                f"{path} cannot be used to remember answers ({error}); name another file by --cache."
+                f"{self._path} cannot be used to remember answers ({error}); name another file by --cache."
             ) from error
-        self._saved = time.monotonic()
 
     def get(self, key: bytes) -> Any:
         """The answer to a question, ``None`` where it has none."""
-        row = self._file.execute("SELECT answer FROM answers WHERE question = ?", (key,)).fetchone()
+        with self._errors():
+            row = self._file.execute("SELECT answer FROM answers WHERE question = ?", (key,)).fetchone()
         return None if row is None else json.loads(row[0])
 
     def put(self, key: bytes, answer: Any) -> None:
         """Remember an answer; it is on disk within seconds, and at the end."""
-        self._file.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
+        with self._errors():
+            self._file.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
         if time.monotonic() - self._saved > COMMIT_SECONDS:
             self.save()
 
     def save(self) -> None:
         """Write what is not written yet."""
-        self._file.commit()
+        with self._errors():
+            self._file.commit()
         self._saved = time.monotonic()
 
     def close(self) -> None:

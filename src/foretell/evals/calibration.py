@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import binomtest
 
 from foretell.core.errors import UserError
 from foretell.evals.records import ItemRecord
@@ -21,7 +22,6 @@ from foretell.evals.records import ItemRecord
 BINS = 10
 DRAWS = 1000
 LEVEL = 0.95
-Z = 1.959964  # standard deviations of a normal distribution's 95 % interval
 Of = Literal["options", "chosen"]
 Floats = NDArray[np.float64]
 
@@ -56,7 +56,7 @@ class Confidences:
 @dataclass(frozen=True)
 class Bin:
     """Statements with a confidence between ``low`` and ``high``: their mean confidence, the share that was true and its
-    95 % interval (Wilson 1927), how many.
+    interval (Wilson 1927), how many.
     """
 
     low: float
@@ -200,7 +200,7 @@ def calibrate(
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0)
     ece, brier = _figures(whole)
     return Calibration(
-        tuple(_shown(number, row, bins) for number, row in enumerate(whole) if row[0]),
+        tuple(_shown(number, row, bins, level) for number, row in enumerate(whole) if row[0]),
         ece, float(low[0]), float(high[0]), brier, float(low[1]), float(high[1]),
         len(confidences.probability), count, level,
     )  # fmt: skip
@@ -228,12 +228,12 @@ def _figures(sums: Floats) -> tuple[float, float]:
     return float(np.abs(sums[:, 1] - sums[:, 2]).sum() / total), float(sums[:, 3].sum() / total)
 
 
-def _shown(number: int, sums: Floats, bins: int) -> Bin:
-    n, share = float(sums[0]), float(sums[2] / sums[0])
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    low, high = max(0.0, middle - half), min(1.0, middle + half)
-    return Bin(number / bins, (number + 1) / bins, float(sums[1] / n), share, low, high, int(n))
+def _shown(number: int, sums: Floats, bins: int, level: float) -> Bin:
+    n, right = int(sums[0]), round(float(sums[2]))
+    interval = binomtest(right, n).proportion_ci(level, method="wilson")
+    return Bin(
+        number / bins, (number + 1) / bins, float(sums[1] / n), right / n, float(interval.low), float(interval.high), n
+    )  # fmt: skip
 
 
 def _softmax(values: Floats) -> Floats:

@@ -14,7 +14,7 @@ from foretell.core.wording import listed
 from foretell.evals.records import ItemRecord, read_items, read_results
 from foretell.evals.scores import average_score
 
-ASKED = ("shots", "chat", "seed", "samples", "temperature", "start_tokens")  # what should not differ, and may
+ASKED = ("shots", "chat", "seed", "samples", "temperature", "tokens", "start_tokens")  # should not differ, and may
 
 
 @dataclass(frozen=True)

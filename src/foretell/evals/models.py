@@ -105,17 +105,19 @@ class Model(Protocol):
 
     Attributes:
         name: what a user would call it.
-        digest: SHA-256 by which answers are remembered.
-        digest_of: what that is taken of: ``weights``, or ``address`` where these cannot be seen.
+        digest_of: what its digest is taken of: ``weights``, or ``address and a sample`` where these cannot be seen.
         start: texts begin with the model's own start tokens, of a chat template's apart.
         cut: how many prompts had to lose their beginning to fit the context.
     """
 
     name: str
-    digest: str
     digest_of: str
     start: bool
     cut: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 by which answers are remembered."""
 
     def likelihoods(self, pairs: Iterable[tuple[Prompt, str]]) -> Iterator[tuple[int, Likelihood]]:
         """Log-likelihoods of continuations after prompts, as they are known, each with its place in ``pairs``.

@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar
 
 from foretell.core.errors import UserError
@@ -18,6 +18,7 @@ from foretell.infer.requests import Likelihood
 from foretell.tasks.grading import cut
 
 AT_ONCE = 8  # questions under way
+SAMPLE_PROMPT, SAMPLE_TOKENS = "The most important thing that I have learned is", 12  # what tells models apart
 T = TypeVar("T")
 
 
@@ -37,15 +38,21 @@ class RemoteModel:
         UserError: where the server does not answer or lists no model.
     """
 
-    digest_of = "address"
+    digest_of = "address and a sample"
     start = True  # what a server puts before a text is its own affair
 
     def __init__(self, url: str, model: str | None = None, key: str | None = None) -> None:
         self._client = Client(url, key)
         self.name = model or self._first()
         self.cut = 0
-        self.digest = content_hash(["address", self._client.url, self.name])
         self._echoes = False
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the address, the name and a few words that the server's model goes on with: other weights there, after a
+        restart, are another model.
+        """
+        return content_hash(["address", self._client.url, self.name, self._sample()])
 
     def likelihoods(self, pairs: Iterable[tuple[Prompt, str]]) -> Iterator[tuple[int, Likelihood]]:
         """See :meth:`foretell.evals.models.Model.likelihoods`."""
@@ -66,6 +73,20 @@ class RemoteModel:
                 self._likelihood(Prompt("1 + 1 ="), " 2")
                 self._echoes = True
             yield partial(self._likelihood, prompt, continuation)
+
+    def _sample(self) -> str | None:
+        """A greedy answer; ``None`` where the server gives none, which the first question then says."""
+        body = {"model": self.name, "max_tokens": SAMPLE_TOKENS, "temperature": 0}
+        chat = [{"role": "user", "content": SAMPLE_PROMPT}]
+        asked: list[tuple[str, dict[str, Any]]] = [
+            ("completions", {"prompt": SAMPLE_PROMPT}), ("chat/completions", {"messages": chat}),
+        ]  # fmt: skip
+        for path, prompt in asked:
+            try:
+                return self._text(path, {**body, **prompt})
+            except UserError:
+                continue
+        return None
 
     def _first(self) -> str:
         listed = self._client.get("models")
