@@ -179,7 +179,7 @@ def test_what_is_a_table_and_what_a_recipe(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_recipe_that_asks_for_programs_says_how_many(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "micro-code", "--code.samples", "1"]) == 0
-    assert "160 problems with 1 answer each of 7 models, 1,120 programs to run" in capsys.readouterr().out.replace(
+    assert "160 problems, 1 answer of each of 7 models, 1,120 programs to run" in capsys.readouterr().out.replace(
         "\n", " "
     )
 
