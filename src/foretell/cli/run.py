@@ -107,10 +107,9 @@ def show_plan(recipe: Recipe) -> None:
     )
     if (code := recipe.code).problems:
         models = sum(len(size["seeds"]) for size in record["rungs"]) + 1
-        out.print(
-            f"micro-code: {plural(code.problems, 'problem')}, {plural(code.samples, 'answer')} of each of {models} models, "
-            f"{code.problems * code.samples * models:,} programs to run; their time comes on top."
-        )
+        asked = f"{plural(code.problems, 'problem')}, {plural(code.samples, 'answer')} of each of {models} models"
+        programs = code.problems * code.samples * models
+        out.print(f"micro-code: {asked}, {programs:,} programs to run; their time comes on top.")
     print_findings(foreseen(planned))
 
 
