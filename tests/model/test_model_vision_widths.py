@@ -75,6 +75,17 @@ def test_features_start_as_large_as_the_embeddings_beside_them(text, std) -> Non
     assert std / 1.6 < features.pow(2).mean().sqrt().item() < 1.6 * std
 
 
+def test_the_encoder_begins_by_what_a_patch_differs_in() -> None:
+    """Output after value is near minus the identity: its diagonal stands out of what is off it, which is noise."""
+    model = build_decoder(visual({"width": 192, "heads": 12, "ffn_width": 512, "depth": 2}))
+    for block in model.vision.blocks:
+        value, output = block.attention.qkv.weight[2 * 192 :], block.attention.output.weight
+        assert output.std().item() == pytest.approx(0.5 * 192**-0.5, rel=0.02)
+        product = output @ value
+        assert product.diagonal().mean().item() == pytest.approx(-0.5, rel=0.05)
+        assert (product - torch.diag(product.diagonal())).pow(2).mean().sqrt() < 0.1 * 0.5
+
+
 def test_every_parameter_is_in_one_group_at_its_rate() -> None:
     config = widened(128, 96, 32)
     model = build_decoder(config, device="meta")

@@ -160,6 +160,20 @@ class Parametrization:
             else:
                 values = torch.empty(parameter.shape).normal_(generator=generator)
                 parameter.copy_(values * self.initial_std(name, parameter))
+        if self.config.vision is not None and self.config.vision.foreign is None:
+            self._mirror_values(dict(model.named_parameters()))
+
+    def _mirror_values(self, named: dict[str, nn.Parameter]) -> None:
+        """Make each attention of the encoder begin as minus its mean input, W_o = -W_v' times the usual share.
+
+        Patches start by what they differ in from what they look at, which trained encoders of images do too (Trockman
+        & Kolter 2023, arXiv 2305.09828, section 3); shapes are learned from a third of the images (docs/log.md).
+        """
+        width = self._vision.width
+        for layer in range(self._vision.depth):
+            block = f"vision.blocks.{layer}.attention."
+            value = named[f"{block}qkv.weight"][2 * width :]
+            named[f"{block}output.weight"].copy_(-value.t() / math.sqrt(2 * self._vision.depth))
 
     def groups(self, model: nn.Module) -> list[ParameterGroup]:
         """The optimizer's groups: hidden matrices, tables, vectors, the encoder's matrices, the patch embedding.
