@@ -10,11 +10,13 @@ import pytest
 from foretell.cli.forecast import backtest_document
 from foretell.cli.main import main
 from foretell.core.files import read_json
+from foretell.laws.capability.passrate_registry import load_pass_rates
 from foretell.laws.registry import load_registered
 
 ROOT = Path(__file__).parents[1]
 FORECASTS = ROOT / "docs" / "forecasts"
-KEPT = sorted(path.name for path in FORECASTS.iterdir() if path.is_dir())
+KEPT = sorted(path.parent.name for path in FORECASTS.glob("*/forecast.json"))
+KEPT_RATES = sorted(path.parent.name for path in FORECASTS.glob("*/forecast-code.json"))
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -29,9 +31,22 @@ def test_kept_forecasts_are_sealed_and_their_table_is_true(name: str) -> None:
     assert ("inside" in row) == score["inside"]
 
 
-def test_every_table_row_has_its_record() -> None:
-    linked = re.findall(r"\((\S+?)/forecast\.json\)", (FORECASTS / "README.md").read_text())
-    assert sorted(linked) == KEPT and KEPT
+@pytest.mark.parametrize("name", KEPT_RATES)
+def test_kept_forecasts_of_pass_rates_are_sealed_and_their_table_is_true(name: str) -> None:
+    registered = load_pass_rates(FORECASTS / name / "forecast-code.json")
+    score = read_json(FORECASTS / name / "score-code.json")
+    assert score["sha256"] == registered["sha256"]
+    values = [score["median"], score["low"], score["high"], score["outcome"]["log_pass"], score["error"],
+              score["baseline_error"]]  # fmt: skip
+    row = next(line for line in (FORECASTS / "README.md").read_text().splitlines() if f"({name}/forecast" in line)
+    assert [f"{value:.3f}" for value in values] == re.findall(r"-?\d\.\d{3}", row)
+    assert abs(score["error"]) < abs(score["baseline_error"])
+
+
+@pytest.mark.parametrize(("record", "kept"), [("forecast", KEPT), ("forecast-code", KEPT_RATES)])
+def test_every_table_row_has_its_record(record: str, kept: list[str]) -> None:
+    linked = re.findall(rf"\((\S+?)/{record}\.json\)", (FORECASTS / "README.md").read_text())
+    assert sorted(linked) == kept and kept
 
 
 def test_links_between_documents_lead_somewhere() -> None:
