@@ -11,13 +11,25 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 
-from foretell.report.drawing import INK, LAW, OUTCOME, PAPER, RUNG, inline_svg, is_narrow, legend_above, write_figure
+from foretell.report.drawing import (
+    INK,
+    LAW,
+    OUTCOME,
+    PAPER,
+    RUNG,
+    inline_svg,
+    is_narrow,
+    legend_above,
+    widen_left,
+    write_figure,
+)
 from foretell.report.figures import ROUND_STEPS, WIDE
 from foretell.report.records import Record
 from foretell.report.wording import compute_tick, fraction, percent, plural
 
 DEVIATIONS = 2.0  # of the bars, about 95 %
 LEGEND = ("rungs", "forecast")
+WIDEST_TICK = 12  # points that "100 %" needs more than other figures' labels
 
 
 @dataclass(frozen=True)
@@ -142,4 +154,5 @@ def _draw(axes: Axes, series: CodeSeries) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g} %"))
     axes.set_xlabel("training compute (target = 1)")
     axes.set_ylabel("mean pass rate")
+    widen_left(axes, WIDEST_TICK)
     legend_above(axes, LEGEND)
