@@ -98,6 +98,17 @@ def test_the_table_of_serving_is_its_record() -> None:
     assert round(theirs["prefill"]) == 2 and "reads prompts twice as fast" in readme
 
 
+def test_the_table_of_evaluation_is_its_record() -> None:
+    record = read_json(ROOT / "docs" / "benchmarks" / "eval-cpu.json")
+    lines = (ROOT / "docs" / "benchmarks.md").read_text().splitlines()
+    for task, row in record["rows"].items():
+        cells = [f"{seconds:.0f}" + (f" ({row['ratio'][peer]:.2f})" if peer != "foretell" else "")
+                 for peer, seconds in row["seconds"].items()]  # fmt: skip
+        start = f"| {task} |".lower()
+        (line,) = [line for line in lines if line.lower().startswith(start)]
+        assert line.split("| ", 2)[2] == f"{' | '.join(cells)} | {row['log_likelihoods_apart_at_most']:.4f} |"
+
+
 def test_the_table_of_fine_tuning_is_its_record() -> None:
     record = read_json(ROOT / "docs" / "benchmarks" / "sft-cpu.json")
     page = " ".join((ROOT / "docs" / "benchmarks.md").read_text().split())
