@@ -55,3 +55,15 @@ def test_mixed_precision_goes_through() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         causal_attention(query, key, value.bfloat16(), 0.3).sum().backward()
     assert query.grad is not None
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_shared_keys_and_values_get_the_gradients_of_all_their_queries(keep: bool) -> None:
+    query, key, value = _inputs(BLOCK + 9, heads=6)
+    key, value = (part[:, ::3].detach().requires_grad_() for part in (key, value))
+    found = _with_gradients(causal_attention(query, key, value, 0.3, keep=keep), [query, key, value])
+    doubles = [part.detach().double().requires_grad_() for part in (query, key, value)]
+    wide = [doubles[0], *(part.repeat_interleave(3, 1) for part in doubles[1:])]
+    exact = _with_gradients(F.scaled_dot_product_attention(*wide, is_causal=True, scale=0.3), doubles)
+    for ours, reference in zip(found, exact, strict=True):
+        torch.testing.assert_close(ours.double(), reference, rtol=1e-4, atol=1e-5)

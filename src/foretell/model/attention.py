@@ -20,12 +20,21 @@ BLOCK = 64  # queries; what lies above the diagonal is computed for half a block
 LONGEST = 512  # positions up to which T^2 / 2 probabilities a head and layer are kept
 
 
-def _probability(query: Tensor, key: Tensor, start: int, visible: Tensor | None) -> Tensor:
+def _for_each_query(heads: Tensor, group: int) -> Tensor:
+    """[B K, T, E] keys or values to [B H, T, E]; themselves where no two query heads share one."""
+    return heads if group == 1 else heads.repeat_interleave(group, 0)
+
+
+def _future(device: torch.device) -> Tensor:
+    """Which keys of its own block a query may not see, bool [block, block]."""
+    return torch.ones(BLOCK, BLOCK, dtype=torch.bool, device=device).triu(1)
+
+
+def _probability(query: Tensor, key: Tensor, start: int, future: Tensor, visible: Tensor | None) -> Tensor:
     """[B H, block, keys up to its last query] probabilities of the block of queries that begins at ``start``."""
     end = min(start + BLOCK, query.shape[1])
     scores = torch.bmm(query[:, start:end], key[:, :end].transpose(1, 2))
-    future = torch.ones(end - start, end - start, dtype=torch.bool, device=query.device).triu(1)
-    scores[:, :, start:].masked_fill_(future, -math.inf)
+    scores[:, :, start:].masked_fill_(future[: end - start, : end - start], -math.inf)
     if visible is not None:
         unseen = ~visible[:, :, start:end, :end]
         scores.unflatten(0, (len(visible), -1)).masked_fill_(unseen, -math.inf)
@@ -46,10 +55,10 @@ class BlockwiseCausalAttention(torch.autograd.Function):
             [B H, T, E].
         """
         group, length = len(query) // len(key), query.shape[1]
-        keys, values = key.repeat_interleave(group, 0), value.repeat_interleave(group, 0)
-        outputs, probabilities = [], []
+        keys, values = _for_each_query(key, group), _for_each_query(value, group)
+        outputs, probabilities, future = [], [], _future(query.device)
         for start in range(0, length, BLOCK):
-            probability = _probability(query, keys, start, visible)
+            probability = _probability(query, keys, start, future, visible)
             outputs.append(torch.bmm(probability, values[:, : probability.shape[2]]))
             if keep:
                 probabilities.append(probability)
@@ -62,11 +71,12 @@ class BlockwiseCausalAttention(torch.autograd.Function):
         (gradient,) = gradients
         query, key, value, visible, *probabilities = ctx.saved_tensors
         group, length = len(query) // len(key), query.shape[1]
-        key, value = key.repeat_interleave(group, 0), value.repeat_interleave(group, 0)
-        queries = []
+        key, value = _for_each_query(key, group), _for_each_query(value, group)
+        queries, future = [], _future(query.device)
         keys = values = None
         for start in reversed(range(0, length, BLOCK)):
-            probability = probabilities[start // BLOCK] if probabilities else _probability(query, key, start, visible)
+            kept = bool(probabilities)
+            probability = probabilities[start // BLOCK] if kept else _probability(query, key, start, future, visible)
             end = probability.shape[2]
             out = gradient[:, start:end]
             dscores = torch._softmax_backward_data(
@@ -80,7 +90,8 @@ class BlockwiseCausalAttention(torch.autograd.Function):
                 keys[:, :end].baddbmm_(dscores.transpose(1, 2), query[:, start:end])
                 values[:, :end].baddbmm_(probability.transpose(1, 2), out)
         assert keys is not None and values is not None
-        keys, values = (of.unflatten(0, (-1, group)).sum(1) for of in (keys, values))
+        if group > 1:
+            keys, values = (of.unflatten(0, (-1, group)).sum(1) for of in (keys, values))
         return torch.cat(queries[::-1], dim=1), keys, values, None, None
 
 
