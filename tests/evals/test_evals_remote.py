@@ -84,6 +84,8 @@ def test_what_the_server_refuses_is_said(served: RemoteModel) -> None:
         list(RemoteModel(served._client.url, "no-such-model").generate([Prompt("x")], Decoding(tokens=1)))
     with pytest.raises(UserError, match="one such as http://localhost:8000/v1"):
         RemoteModel("ftp://localhost")
+    with pytest.raises(UserError, match="one such as http://localhost:8000/v1"):
+        RemoteModel("http://[::1/v1")
     with pytest.raises(UserError, match="does not answer"):
         RemoteModel("http://127.0.0.1:9/v1")
 

@@ -210,8 +210,9 @@ def test_a_cache_that_is_none_is_named(tmp_path: Path) -> None:
         AnswerCache(tmp_path / "new" / "answers.sqlite") as two,
     ):
         cache.put(b"x", [1.5, True])
-        cache.save()
         assert two.get(b"x") == [1.5, True] and two.get(b"y") is None
+        two.put(b"y", "at once")  # nothing is locked between answers
+        assert cache.get(b"y") == "at once"
 
 
 def test_what_cannot_be_graded_is_refused_before_anything_is_asked() -> None:

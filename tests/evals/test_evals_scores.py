@@ -191,6 +191,16 @@ def test_options_are_a_softmax() -> None:
         ("It is B.", None),
         ("", None),
         ("I am sure that it is 1945.", None),
+        ("Confidence (0-100): 90", 0.9),
+        ("Confidence (0-1): 0.85", 0.85),
+        ("Answer: B\nConfidence: 8/10", 0.8),
+        ("**Confidence:** 0.9", 0.9),
+        ("confidence: .9", 0.9),
+        ("Probability is about 1/4", 0.25),
+        ("I am 95% sure. Certainty about 3 others is low", 0.95),
+        ("I am sure it is 12. The answer is 12.", None),
+        ("Surely 7 apples. #### 7", None),
+        ("It is likely that 20 of the 40 were red. The answer is 20", None),
     ],
 )
 def test_confidence_in_words_is_read(text: str, value: float | None) -> None:

@@ -9,7 +9,7 @@ from adapted_models import filled, ids_of, small
 
 from foretell.core.packing import BRANCHES
 from foretell.model.attention import LONGEST, visible_within
-from foretell.model.decoder import Decoder, build_decoder
+from foretell.model.decoder import Decoder, KeyValueCache, build_decoder
 from foretell.model.lora import Adapter, LoRAConfig
 from foretell.model.primitives import IGNORED
 
@@ -109,6 +109,29 @@ def test_keeping_little_keeps_half_of_the_bytes() -> None:
         kept.append(sum(event.self_cpu_memory_usage for event in profile.events()))
         loss.backward()
     assert kept[1] < 0.55 * kept[0], kept
+
+
+def test_what_is_saved_is_freed_without_a_backward_pass() -> None:
+    """A saved output that holds its own graph is a cycle that no collector sees."""
+    model = build_decoder(small(context=LONGEST + 100), 1)  # longer rows attend by an operation that saves its output
+    model.keep_little()
+    ids, labels, _ = packed(model, (40, LONGEST + 60))
+    model.train().loss(ids, labels)
+    with torch.profiler.profile(profile_memory=True) as profile:
+        loss = model.loss(ids, labels)
+        del loss
+    assert sum(event.self_cpu_memory_usage for event in profile.events()) < 10_000
+
+
+def test_a_lean_block_reads_its_cache() -> None:
+    model = build_decoder(small(), 1)
+    ids = ids_of(model, 1)[:, :6]
+    with torch.no_grad():
+        whole = model.eval()(ids)[:, -1]
+        model.keep_little()
+        cache = KeyValueCache.empty(model.config, 1, ids.device, torch.float32)
+        model.train()(ids[:, :5], cache)
+        torch.testing.assert_close(model(ids[:, 5:], cache)[:, -1], whole)
 
 
 def test_a_frozen_head_costs_no_gradient_and_changes_none() -> None:

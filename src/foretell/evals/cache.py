@@ -7,7 +7,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-import time
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +17,6 @@ from foretell.core.errors import UserError
 from foretell.core.files import cache_folder, canonical_json, storage_errors
 
 VERSION = 1  # raised when what is asked means another thing
-COMMIT_SECONDS = 1.0
 TABLE = "CREATE TABLE IF NOT EXISTS answers (question BLOB PRIMARY KEY, answer TEXT) WITHOUT ROWID"
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -45,11 +43,10 @@ class AnswerCache:
             with storage_errors(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
         with self._errors():
-            self._file = sqlite3.connect(":memory:" if path is None else path, timeout=60)
+            self._file = sqlite3.connect(":memory:" if path is None else path, timeout=60, isolation_level=None)
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=NORMAL")
             self._file.execute(TABLE)
-        self._saved = time.monotonic()
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -68,21 +65,12 @@ class AnswerCache:
         return None if row is None else json.loads(row[0])
 
     def put(self, key: bytes, answer: Any) -> None:
-        """Remember an answer; it is on disk within seconds, and at the end."""
+        """Remember an answer; nothing is locked between answers, so that others can write theirs."""
         with self._errors():
             self._file.execute("INSERT OR REPLACE INTO answers VALUES (?, ?)", (key, json.dumps(answer)))
-        if time.monotonic() - self._saved > COMMIT_SECONDS:
-            self.save()
-
-    def save(self) -> None:
-        """Write what is not written yet."""
-        with self._errors():
-            self._file.commit()
-        self._saved = time.monotonic()
 
     def close(self) -> None:
-        """Write all and let go of the file."""
-        self.save()
+        """Let go of the file."""
         self._file.close()
 
     def __enter__(self) -> Self:

@@ -40,7 +40,10 @@ class Client:
     """
 
     def __init__(self, url: str, key: str | None = None) -> None:
-        address = urllib.parse.urlsplit(url)
+        try:
+            address = urllib.parse.urlsplit(url)
+        except ValueError:  # half of a bracketed address
+            address = urllib.parse.urlsplit("")
         if address.scheme not in ("http", "https") or not address.netloc:
             raise UserError(f"The model's address is {url!r}; one such as http://localhost:8000/v1 is expected.")
         self.url = url.rstrip("/")

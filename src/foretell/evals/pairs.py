@@ -82,9 +82,10 @@ class PromptEncoder:
         assert isinstance(prompt.content, str)
         if images:
             head, mark, tail = prompt.content.rpartition(IMAGE)
-            before, after = (
-                ([], tokenizer.encode(continuation)) if not tail else encode_pair(tokenizer, tail, continuation)
-            )
+            if tail.strip():
+                before, after = encode_pair(tokenizer, tail, continuation)
+            else:  # the image is what stands before it, so there is no empty context to replace
+                before, after = [], tokenizer.encode(tail + continuation)
             return self._start + self._text(head + mark, images) + before, after
         before, after = encode_pair(tokenizer, prompt.content, continuation)
         bare = prompt.content.strip() == "" and self._start

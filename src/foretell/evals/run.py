@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -66,6 +67,11 @@ def _data(task: Task, folder: Path) -> TaskData:
     data = task.load(folder)
     if not data.items:
         raise UserError(f"{task.name} has no items in {folder}; {task.files or 'its data'} is expected.")
+    (name, times), *_ = Counter(item.identity for item in data.items).most_common(1)
+    if times > 1:
+        raise UserError(
+            f"{task.name} has {times} items called '{name}' in {folder}; each item needs a name of its own."
+        )
     return data
 
 
@@ -74,16 +80,13 @@ def _evaluate(task: Task, data: TaskData, model: Model, asking: Asking, cache: A
     start, cut = time.monotonic(), model.cut
     records: dict[int, ItemRecord] = {}
     total = 0.0
-    try:
-        with meter(task.name, len(items)) as shown:
-            for place, response in responses(task, data, items, model, asking, cache):
-                grade = task.grade(items[place], response)
-                records[place] = ItemRecord.of(task.name, task.metric, items[place], response, grade)
-                total += records[place].score
-                shown.note(f"{task.metric} {total / len(records):.3f}")
-                shown.advance()
-    finally:
-        cache.save()
+    with meter(task.name, len(items)) as shown:
+        for place, response in responses(task, data, items, model, asking, cache):
+            grade = task.grade(items[place], response)
+            records[place] = ItemRecord.of(task.name, task.metric, items[place], response, grade)
+            total += records[place].score
+            shown.note(f"{task.metric} {total / len(records):.3f}")
+            shown.advance()
     rows = tuple(records[place] for place in range(len(items)))
     overall, by_group = summarise([row.scores for row in rows], [row.group for row in rows], task.average)
     result: dict[str, Any] = {

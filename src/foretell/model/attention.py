@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from foretell.core.packing import BRANCHES
 
@@ -66,6 +67,7 @@ class BlockwiseCausalAttention(torch.autograd.Function):
         return torch.cat(outputs, dim=1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor, Tensor, None, None]:
         """Gradients of queries, keys and values; the last block, which sees every key, comes first."""
         (gradient,) = gradients

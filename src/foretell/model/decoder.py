@@ -150,7 +150,7 @@ class Block(nn.Module):
         self, x: Tensor, angles: Tensor, cache: Cache | None = None, layer: int = 0, visible: Tensor | None = None
     ) -> Tensor:
         """[B, T, D] to [B, T, D]."""
-        if self.lean and self.training:
+        if self.lean and self.training and cache is None:
             return self._lean(x, angles, layer, visible)
         x = x + self.attention(self.attention_norm(x), angles, cache, layer, visible)
         return x + self.feed_forward(self.feed_forward_norm(x))

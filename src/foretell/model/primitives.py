@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from foretell.model.config import RotaryScaling
 
@@ -28,7 +29,8 @@ class Remade(torch.autograd.graph.saved_tensors_hooks):
 
         def pack(saved: Tensor) -> Tensor | torch.Size:
             same = saved.data_ptr() == place and saved.numel() == values and saved.dtype == kind
-            return saved.shape if same and saved.is_contiguous() else saved
+            # Detached: a saved output that held its own graph would never be freed without a backward pass.
+            return saved.shape if same and saved.is_contiguous() else saved.detach()
 
         def unpack(packed: Tensor | torch.Size) -> Tensor:
             if isinstance(packed, Tensor):
@@ -63,6 +65,7 @@ class GatedProduct(torch.autograd.Function):
         return F.silu(gate).mul_(up)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, Tensor]:
         """silu'(z) = s (1 + z (1 - s)) of s = sigmoid(z)."""
         (gradient,) = gradients
