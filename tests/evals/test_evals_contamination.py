@@ -254,3 +254,20 @@ def test_a_task_of_the_registry_by_its_name(tmp_path: Path, capsys: pytest.Captu
     assert [row["item"] for row in rows if row["ngram"] or row["substring"]] == [seventh.identity]
     assert main([*check[:3], "piqua"]) == 2
     assert "did you mean 'piqa'" in capsys.readouterr().err
+
+
+def test_what_a_task_says_of_all_its_items_is_none_of_theirs() -> None:
+    """Instruction, worked examples and marks are in every copy of the benchmark's prompt."""
+    asked = [f"question {n} of twelve, about a tree with birds: {n * 7}" for n in range(12)]
+    items = [Item(str(n), f"Answer briefly. Question: {text}?\nAnswer:", "") for n, text in enumerate(asked)]
+    found = task_items("t", items)
+    assert [item.text for item in found] == [f"{n} of twelve, about a tree with birds: {n * 7}?" for n in range(12)]
+    few = task_items("t", items[:3])
+    assert few[0].text == "Answer briefly. Question: question 0 of twelve, about a tree with birds: 0?\nAnswer:"
+
+
+def test_answers_in_rows_of_other_forms_are_not_compared(tmp_path: Path) -> None:
+    row = {"id": 1, "text": "", "question": {"stem": "What is 2?", "choices": [{"text": "two", "label": "A"}]},
+           "answerKey": "A", "canonical_solution": "return 2"}  # fmt: skip
+    (tmp_path / "items.jsonl").write_text(json.dumps(row) + "\n")
+    assert read_items(tmp_path / "items.jsonl")[0].text.split() == ["What", "is", "2?", "two"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,27 @@ NO_TEXT_FIELDS = {
     "label",
     "answer",
     "answers",
+    "answerKey",
+    "answer_key",
+    "answer_index",
+    "correct",
+    "correct_answer",
+    "target",
+    "targets",
+    "solution",
+    "canonical_solution",
+    "code",
+    "test",
+    "test_list",
+    "explanation",
+    "rationale",
     "version",
     "extra",
     "metadata",
 }
+
+
+LEAST_PROMPTS = 10  # different ones, of which the words that all share are taken for the task's
 
 
 @dataclass(frozen=True)
@@ -64,7 +81,7 @@ def read_items(path: Path, fields: Sequence[str] = ()) -> list[ItemText]:
             raise UserError(f"{path} line {line} has no field '{missing}'; its fields are {names}.")
         task = str(row.get("task") or path.name.partition(".")[0])
         identity = next((str(row[name]) for name in IDENTITY_FIELDS if row.get(name) is not None), str(line))
-        chosen = [row[field] for field in fields or (["text"] if isinstance(row.get("text"), str) else [])]
+        chosen = [row[field] for field in fields or (["text"] if _is_text(row.get("text")) else [])]
         if not chosen:
             chosen = [value for name, value in row.items() if name not in NO_TEXT_FIELDS]
         item = ItemText(task, identity, " ".join(_texts(chosen)))
@@ -77,11 +94,29 @@ def read_items(path: Path, fields: Sequence[str] = ()) -> list[ItemText]:
 
 
 def task_items(task: str, items: Sequence[Item]) -> list[ItemText]:
-    """Items of a registered task: prompt and options."""
+    """Items of a registered task: question and options, without the words by which the task asks them all."""
+    prompts = _without_shared([item.prompt for item in items])
     return [
-        ItemText(task, item.identity, " ".join([item.prompt, *(option.text for option in item.options)]))
-        for item in items
+        ItemText(task, item.identity, " ".join([prompt, *(option.text for option in item.options)]))
+        for item, prompt in zip(items, prompts, strict=True)
     ]
+
+
+def _without_shared(prompts: Sequence[str]) -> list[str]:
+    """Prompts without the words that all of them begin with, and those that all end with: instruction, worked examples
+    and marks such as "Question:" are the task's own. As they are where they are too few to tell or all alike.
+    """
+    split = [prompt.split() for prompt in prompts]
+    if len(set(prompts)) < LEAST_PROMPTS:
+        return list(prompts)
+    shortest = min(map(len, split))
+
+    def shared(at: Callable[[int], int], most: int) -> int:
+        return next((n for n in range(most) if len({words_[at(n)] for words_ in split}) > 1), most)
+
+    head = shared(lambda n: n, shortest)
+    tail = shared(lambda n: -1 - n, shortest - head)
+    return [" ".join(words_[head : len(words_) - tail]) for words_ in split]
 
 
 def exam_items(exam: Exam) -> list[ItemText]:
@@ -97,8 +132,15 @@ def _texts(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, dict)):
-        for part in value.values() if isinstance(value, dict) else value:
+        inner = (
+            (part for name, part in value.items() if name not in NO_TEXT_FIELDS) if isinstance(value, dict) else value
+        )
+        for part in inner:
             yield from _texts(part)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
 
 
 def substrings(item: ItemText, seed: int, count: int = SUBSTRINGS) -> list[str]:
