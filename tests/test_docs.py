@@ -43,6 +43,18 @@ def test_kept_forecasts_of_pass_rates_are_sealed_and_their_table_is_true(name: s
     assert abs(score["error"]) < abs(score["baseline_error"])
 
 
+def test_the_table_of_micro_code_is_its_record() -> None:
+    folder, page = FORECASTS / "micro-code-3e13", (ROOT / "docs" / "code.md").read_text()
+    runs = load_pass_rates(folder / "forecast-code.json")["counts"] + [read_json(folder / "score-code.json")["counts"]]
+    rows = re.findall(r"^\| (\d+)(, the target)? \| [\d,]+ \| (\S+) \| (\S+) % \|$", page, re.MULTILINE)
+    assert len(rows) == len(runs) == 7
+    for (width, target, flops, rate), run in zip(rows, runs, strict=True):
+        assert run["name"] == ("target" if target else f"width {width}")
+        assert float(flops) == float(f"{run['flops']:.1e}")
+        passed = 100 * sum(run["correct"]) / sum(run["samples"])
+        assert rate == (f"{passed:.0f}" if 10 <= passed < 99 else f"{passed:.1f}")
+
+
 @pytest.mark.parametrize(("record", "kept"), [("forecast", KEPT), ("forecast-code", KEPT_RATES)])
 def test_every_table_row_has_its_record(record: str, kept: list[str]) -> None:
     linked = re.findall(rf"\((\S+?)/{record}\.json\)", (FORECASTS / "README.md").read_text())

@@ -69,12 +69,18 @@ def test_the_digest_is_of_the_address_and_of_the_weights_there(served: RemoteMod
     assert RemoteModel(served._client.url, "another").digest != served.digest
 
 
-def test_other_weights_at_the_same_address_are_another_model(served: RemoteModel) -> None:
+def test_other_weights_at_the_same_address_are_another_model(
+    served: RemoteModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     changed = live.small_chat()
     with torch.no_grad():
         changed.decoder.embedding.weight.mul_(-1)
     with live.serving(replace(changed, name="changed")) as server:
-        assert RemoteModel(f"{server.url}/v1")._sample() not in (None, served._sample())
+        said = RemoteModel(f"{server.url}/v1")._sample()
+    assert said not in (None, served._sample())
+    again = RemoteModel(served._client.url, served.name)
+    monkeypatch.setattr(again, "_sample", lambda: said)  # as if the other weights were behind the first address
+    assert again.digest != served.digest
 
 
 def test_what_the_server_refuses_is_said(served: RemoteModel) -> None:

@@ -61,11 +61,12 @@ def test_no_labels_give_no_loss() -> None:
     assert loss == 0 and not model.blocks[0].attention.qkv.weight.grad.any()
 
 
-def gradients(model: Decoder, trained: Iterable[torch.nn.Parameter]) -> tuple[torch.Tensor, ...]:
+def loss_and_gradients(model: Decoder, trained: Iterable[torch.nn.Parameter]) -> tuple[torch.Tensor, ...]:
     """Of one row of two documents; dropout draws the same each time."""
     ids, labels, documents = packed(model, (40, 200))
     torch.manual_seed(0)
-    return torch.autograd.grad(model.train().loss(ids, labels, documents), list(trained))
+    loss = model.train().loss(ids, labels, documents)
+    return (loss.detach(), *torch.autograd.grad(loss, list(trained)))
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
@@ -78,7 +79,8 @@ def test_keeping_less_changes_no_gradient_of_an_adapter(dropout: float) -> None:
         if way == "little":
             model.keep_little()
         model.checkpointing = way == "inputs"
-        found[way] = gradients(model, adapter.parameters())
+        found[way] = loss_and_gradients(model, adapter.parameters())
+    assert torch.equal(found["little"][0], found["all"][0])
     for of_all, of_little, of_inputs in zip(*found.values(), strict=True):
         assert torch.equal(of_inputs, of_all)
         torch.testing.assert_close(of_little, of_all, rtol=1e-4, atol=1e-5)
@@ -91,7 +93,8 @@ def test_keeping_little_changes_no_gradient_of_the_weights(options: dict[str, An
         model = build_decoder(small(context=240, **options), 1)
         if little:
             model.keep_little()
-        found.append(gradients(model, model.parameters()))
+        found.append(loss_and_gradients(model, model.parameters()))
+    assert torch.equal(found[0][0], found[1][0])
     for of_all, of_little in zip(*found, strict=True):
         torch.testing.assert_close(of_little, of_all, rtol=1e-4, atol=1e-5)
 

@@ -134,16 +134,16 @@ def verbal_confidences(rows: Sequence[ItemRecord]) -> Confidences:
     )  # fmt: skip
 
 
-_SURE = r"\b(?:confiden\w*|certain\w*|sure|probab\w*|likel\w*)\b"
-_NUMBER = r"(?<![\d.,])(\d{1,3}(?:[.,]\d+)?|[.]\d+)(?:\s*/\s*(\d{1,3})(?!\d))?"
+_NUMBER = r"(?<![\d.,])(\d{1,3}(?:[.,]\d+)?|[.]\d+)"
 _PER_CENT = re.compile(_NUMBER + r"\s*(?:%|percent\b|per\s+cent\b)", re.IGNORECASE)
 # "confidence (0-100): 90", "Probability is about 0.8", "certainty of 8/10"; not "sure that it is 12".
 _NAMED = re.compile(
     r"\b(?:confidence|certainty|probability|likelihood)(?:\s+(?:level|score))?(?:\s*\([^)\n]*\))?"
-    r"(?:\s*(?:\b(?:is|of)\b(?:\s+about\b)?|[:=*~]))*\s*" + _NUMBER + r"(?![\d%]|\s*(?:%|percent|per\s+cent))",
+    r"(?:\s*(?:\b(?:is|of)\b(?:\s+about\b)?|[:=*~]))*\s*" + _NUMBER + r"(?:\s*/\s*([1-9]\d{0,2}))?"
+    r"(?![\d%]|\s*(?:%|percent|per\s+cent))",
     re.IGNORECASE,
 )
-_NEAR = re.compile(_SURE, re.IGNORECASE)
+_NEAR = re.compile(r"\b(?:confiden\w*|certain\w*|sure|probab\w*|likel\w*)\b", re.IGNORECASE)
 NEAR = 60  # characters between a per cent and the word that makes it a confidence
 
 
@@ -164,8 +164,8 @@ def stated_confidence(text: str) -> float | None:
             found.append((match.start(), _value(match[1]) / 100))
     for match in _NAMED.finditer(text):
         value = _value(match[1])
-        share = value / _value(match[2]) if match[2] and int(match[2]) else value if value <= 1 else value / 100
-        found.append((match.start(1), share))
+        whole = int(match[2]) if match[2] else 1 if value <= 1 else 100
+        found.append((match.start(1), value / whole))
     if not found:
         return None
     value = max(found)[1]

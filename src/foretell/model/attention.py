@@ -21,9 +21,19 @@ BLOCK = 64  # queries; what lies above the diagonal is computed for half a block
 LONGEST = 512  # positions up to which T^2 / 2 probabilities a head and layer are kept
 
 
-def _for_each_query(heads: Tensor, group: int) -> Tensor:
-    """[B K, T, E] keys or values to [B H, T, E]; themselves where no two query heads share one."""
-    return heads if group == 1 else heads.repeat_interleave(group, 0)
+def shared_by_queries(key: Tensor, value: Tensor, heads: int, dim: int = 1) -> tuple[Tensor, Tensor]:
+    """Keys and values repeated along their heads for those of the ``heads`` query heads that share them.
+
+    Args:
+        key, value: [B, K, T, E]; or of any shape with their heads at ``dim``.
+
+    Returns:
+        [B, H, T, E] each; the same tensors where no two query heads share one.
+    """
+    group = heads // key.shape[dim]
+    if group == 1:
+        return key, value
+    return key.repeat_interleave(group, dim), value.repeat_interleave(group, dim)
 
 
 def _future(device: torch.device) -> Tensor:
@@ -55,8 +65,8 @@ class BlockwiseCausalAttention(torch.autograd.Function):
         Returns:
             [B H, T, E].
         """
-        group, length = len(query) // len(key), query.shape[1]
-        keys, values = _for_each_query(key, group), _for_each_query(value, group)
+        length = query.shape[1]
+        keys, values = shared_by_queries(key, value, len(query), dim=0)
         outputs, probabilities, future = [], [], _future(query.device)
         for start in range(0, length, BLOCK):
             probability = _probability(query, keys, start, future, visible)
@@ -73,12 +83,14 @@ class BlockwiseCausalAttention(torch.autograd.Function):
         (gradient,) = gradients
         query, key, value, visible, *probabilities = ctx.saved_tensors
         group, length = len(query) // len(key), query.shape[1]
-        key, value = _for_each_query(key, group), _for_each_query(value, group)
+        key, value = shared_by_queries(key, value, len(query), dim=0)
         queries, future = [], _future(query.device)
         keys = values = None
         for start in reversed(range(0, length, BLOCK)):
-            kept = bool(probabilities)
-            probability = probabilities[start // BLOCK] if kept else _probability(query, key, start, future, visible)
+            if probabilities:
+                probability = probabilities[start // BLOCK]
+            else:
+                probability = _probability(query, key, start, future, visible)
             end = probability.shape[2]
             out = gradient[:, start:end]
             dscores = torch._softmax_backward_data(
@@ -116,14 +128,6 @@ def causal_mask(queries: int, keys: int, window: int | None, device: torch.devic
     """Which keys each query sees, bool [queries, keys]; the last query stands at the last key's position."""
     mask = torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
     return mask if window is None else mask.triu(keys - queries - window + 1)
-
-
-def shared_by_queries(key: Tensor, value: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """[B, K, T, E] keys and values repeated for the ``heads`` query heads that share them."""
-    group = heads // key.shape[1]
-    if group == 1:
-        return key, value
-    return key.repeat_interleave(group, dim=1), value.repeat_interleave(group, dim=1)
 
 
 def causal_attention(

@@ -147,7 +147,7 @@ class LowRankUpdate(nn.Module):
 
     def factors(self) -> tuple[Tensor, Tensor]:
         """All pairs as one: A [S R, K] and B [N, S R], which is zero where a pair does not reach."""
-        if len(self.rows) == 1:
+        if len(self.rows) == 1:  # most matrices: nothing to put together, so no copy that a backward pass would keep
             ((name, (_, count)),) = self.rows.items()
             if count == self.outputs:
                 return self.a[name], self.b[name]

@@ -167,7 +167,7 @@ class Parametrization:
         """Make each attention of the encoder begin as minus its mean input, W_o = -W_v' times the usual share.
 
         Patches start by what they differ in from what they look at, which trained encoders of images do too (Trockman
-        & Kolter 2023, arXiv 2305.09828, section 3); shapes are learned from a third of the images (docs/log.md).
+        & Kolter 2023, arXiv 2305.09828); an encoder alone learns shapes from half of the images (docs/log.md).
         """
         width = self._vision.width
         for layer in range(self._vision.depth):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -106,17 +107,18 @@ def _without_shared(prompts: Sequence[str]) -> list[str]:
     """Prompts without the words that all of them begin with, and those that all end with: instruction, worked examples
     and marks such as "Question:" are the task's own. As they are where they are too few to tell or all alike.
     """
-    split = [prompt.split() for prompt in prompts]
     if len(set(prompts)) < LEAST_PROMPTS:
         return list(prompts)
-    shortest = min(map(len, split))
+    split = [prompt.split() for prompt in prompts]
+    head = _shared_words(split)
+    backwards = [asked[head:][::-1] for asked in split]
+    tail = _shared_words(backwards)
+    return [" ".join(asked[tail:][::-1]) for asked in backwards]
 
-    def shared(at: Callable[[int], int], most: int) -> int:
-        return next((n for n in range(most) if len({words_[at(n)] for words_ in split}) > 1), most)
 
-    head = shared(lambda n: n, shortest)
-    tail = shared(lambda n: -1 - n, shortest - head)
-    return [" ".join(words_[head : len(words_) - tail]) for words_ in split]
+def _shared_words(prompts: Sequence[Sequence[str]]) -> int:
+    """How many words all of them begin with."""
+    return sum(1 for _ in takewhile(lambda words_: len(set(words_)) == 1, zip(*prompts, strict=False)))
 
 
 def exam_items(exam: Exam) -> list[ItemText]:
