@@ -112,7 +112,7 @@ def _refusal(run: Run) -> Iterator[Finding]:
         yield Finding(str(sentence), "refusal.json", "warning")
     if run.refusal and run.refusal.flag("anyway"):
         yield Finding(
-            "The target was trained all the same, at the user's request (--anyway).", "refusal.json", "warning"
+            "The target was trained all the same, as --anyway or the recipe (forecast.anyway) asks.", "refusal.json", "warning"
         )
 
 
