@@ -111,9 +111,7 @@ def _refusal(run: Run) -> Iterator[Finding]:
     for sentence in run.refusal.items("sentences"):
         yield Finding(str(sentence), "refusal.json", "warning")
     if run.refusal and run.refusal.flag("anyway"):
-        yield Finding(
-            "The target was trained all the same, as --anyway or the recipe (forecast.anyway) asks.", "refusal.json", "warning"
-        )
+        yield Finding("The target was trained all the same, as --anyway or the recipe asks.", "refusal.json", "warning")
 
 
 def _both_units(value: float | None, factor: float | None) -> str:
