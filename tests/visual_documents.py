@@ -47,5 +47,9 @@ def visual_store(folder: Path, tokenizer: Tokenizer, room: int = 96, **changes: 
             for document in documents(count, seed, **changes):
                 writer.write(document, encoder.encode(document))
         splits[split] = writer.finish(room)
-    write_json(folder / "index.json", {"patch": 8, "longest": 32, "room": room, "splits": splits})
+    half = {"train_pieces": 60, "heldout_pieces": 20}
+    write_json(folder / "index.json", {
+        "patch": 8, "longest": 32, "room": room, "splits": splits,
+        "sources": [{"label": "one", **half}, {"label": "other", **half}],
+    })  # fmt: skip
     return encoder

@@ -24,7 +24,12 @@ CORPUS = {
     "max_bytes": 1_500_000, "heldout_bytes": 30_000,
 }  # fmt: skip
 GENERATOR = {"levels": 1, "size": {"scenes": 48}, "questions": 2, "multiple_choice": 0}
-VISUAL = {"sources": [{"generator": GENERATOR, "documents": 60, "heldout": 20}], "share": 0.5, "room": 160}
+SINGLE = {"families": {"single": 1}, "levels": 1, "size": {"single": 48}, "questions": 2, "multiple_choice": 0}
+VISUAL = {
+    "sources": [{"generator": GENERATOR, "documents": 60, "heldout": 20},
+                {"generator": SINGLE, "documents": 40, "heldout": 10, "name": "single", "look": True}],
+    "look": 0.5, "share": 0.5, "room": 160,
+}  # fmt: skip
 TINY = {
     "name": "tiny", "corpus": CORPUS, "visual": VISUAL, "tokenizer": {"vocab_size": 300},
     "model": {"depth": 1, "context": 160, "head_dim": 8,
@@ -70,6 +75,16 @@ def test_questions_are_scored_by_kind_beside_swapped_images_and_none(seeing: Pat
     assert "Held-out questions answered exactly" in page and "Figure 4." in page
 
 
+def test_rungs_and_target_look_first(seeing: Path) -> None:
+    folders = [seeing / "target", *(seeing / "ladder" / "runs").iterdir()]
+    for folder in folders:
+        looked, result = read_json(folder / "looking" / "result.json"), read_json(folder / "result.json")
+        assert looked["steps"] == result["looking"]["steps"] == max(1, round(0.5 * result["steps"]))
+        assert read_json(folder / "looking" / "settings.json")["visual"]["look"] == ["single"]
+    assert sum((folder / "looking" / "checkpoints").exists() for folder in folders) == 1  # the target's
+    assert not (seeing / "question-only" / "looking").exists()
+
+
 def test_the_same_command_does_nothing_twice(seeing: Path) -> None:
     def written() -> dict[Path, int]:
         found = [path for path in seeing.rglob("*.json") if path.name != "refusal.json"]  # says the same each time
@@ -103,7 +118,7 @@ def base(seeing: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_encoder_is_grafted_onto_a_language_model(seeing: Path, base: Path, tmp_path: Path) -> None:
     recipe = {
-        "name": "graft", "corpus": CORPUS, "visual": VISUAL,
+        "name": "graft", "corpus": CORPUS, "visual": {**VISUAL, "look": 0},
         "graft": {"model": str(base), "encoder": str(seeing), "image_tokens": IMAGE_TOKENS, "rows": 3, "text_rows": 1,
                   "projector_steps": 4, "adapter_steps": 6, "projector_rate": 1e-2, "adapter_rate": 1e-2},
         "training": {"compile": "off", "checkpoints": 1, "evaluations": 1, "evaluation_rows": 8},
@@ -127,7 +142,7 @@ def test_an_encoder_is_grafted_onto_a_language_model(seeing: Path, base: Path, t
 
 def test_what_a_graft_refuses(seeing: Path, base: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     graft = {"model": str(base), "encoder": str(tmp_path / "none"), "image_tokens": IMAGE_TOKENS}
-    recipe = {"name": "graft", "corpus": CORPUS, "visual": VISUAL, "graft": graft}
+    recipe = {"name": "graft", "corpus": CORPUS, "visual": {**VISUAL, "look": 0}, "graft": graft}
     for number, (change, sentence) in enumerate([
         ({}, "graft.encoder is"), ({"encoder": str(base)}, "reads no images"),
         ({"image_tokens": ["<|image|>", "<|x|>", "<|y|>"]}, "'<|x|>'"),
@@ -137,6 +152,13 @@ def test_what_a_graft_refuses(seeing: Path, base: Path, tmp_path: Path, capfd: p
         path.write_text(json.dumps({**recipe, "graft": {**graft, **change}}))
         assert main(["run", str(path), "--output", str(tmp_path / f"out{number}")]) == 2
         assert sentence in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_graft_does_not_look_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text(json.dumps({"name": "graft", "corpus": CORPUS, "visual": VISUAL, "graft": {}}))
+    assert main(["run", str(path), "--output", str(tmp_path / "out")]) == 2
+    assert "visual.look is 0.5" in " ".join(capfd.readouterr().err.split())
 
 
 def test_built_in_recipes_are_valid() -> None:

@@ -20,7 +20,8 @@ from foretell.core.progress import Meter, meter
 from foretell.core.runlog import read_log
 from foretell.train.config import RunSettings
 from foretell.train.interrupt import graceful_stop, stop_requested
-from foretell.train.loop import Trainer, recorded_result
+from foretell.train.looking import pretrain
+from foretell.train.loop import recorded_result
 
 STOP_SECONDS = 20.0  # how long a worker may take to save after SIGTERM
 Job = tuple[RunSettings, Path, Path, float]  # settings, data, folder, peak
@@ -38,7 +39,7 @@ def train_job(settings: RunSettings, data: Path, folder: Path, peak: float) -> d
         UserError: as :meth:`foretell.train.loop.Trainer.run`, but for divergence.
     """
     try:
-        return recorded_result(folder, settings) or Trainer(settings, data, folder, threads=1, peak=peak).run()
+        return recorded_result(folder, settings) or pretrain(settings, data, folder, threads=1, peak=peak)
     except DivergedError as error:
         result = {
             "config_hash": settings.digest(), "label": settings.label, "role": settings.role, "seed": settings.seed,
@@ -135,7 +136,8 @@ def run_jobs(
 
 def forget_weights(folder: Path) -> None:
     """Remove a finished run's checkpoints; its records stay."""
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    for part in (folder, folder / "looking"):
+        shutil.rmtree(part / "checkpoints", ignore_errors=True)
 
 
 def _train_all(queue: list[tuple[int, Job]], processes: int, shown: Meter) -> dict[int, dict[str, Any]]:

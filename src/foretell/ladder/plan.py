@@ -18,7 +18,7 @@ from foretell.data.visual.config import VisualConfig
 from foretell.ladder.config import LadderConfig, ShapeConfig, TargetConfig
 from foretell.model.config import ModelConfig, count_parameters, ffn_width_for, six_n_flops, training_flops_per_token
 from foretell.model.vision_config import VisionConfig
-from foretell.train.config import RunSettings, TrainingConfig, VisualFeed, step_positions, visual_flops
+from foretell.train.config import RunSettings, TrainingConfig, VisualFeed, looking_flops, step_positions, visual_flops
 
 # The batch at which a base learning rate is quoted, in tokens.
 REFERENCE_BATCH_TOKENS = 4096
@@ -57,7 +57,7 @@ class Size:
     def flops(self) -> float:
         """Training FLOPs."""
         text = self.rows * self.model.context * training_flops_per_token(self.model)
-        return self.steps * (text + visual_flops(self.model, self.visual))
+        return looking_flops(self.model, self.visual) + self.steps * (text + visual_flops(self.model, self.visual))
 
     def learning_rate(self, base: float) -> float:
         """The base learning rate carried over to this size's batch; muP's multipliers do the widths."""
@@ -176,6 +176,8 @@ class Family:
             feed = self._feed(max(1, round(visual.share * positions / visual.room)))
             rows = max(1, round((1 - visual.share) * rows))
         steps = max(1, round(tokens / step_positions(rows, model.context, feed)))
+        if visual is not None and feed is not None and visual.look:
+            feed = feed.model_copy(update={"look": visual.looked_at, "look_steps": max(1, round(visual.look * steps))})
         return Size(model, steps, rows, feed)
 
     def _feed(self, rows: int) -> VisualFeed:

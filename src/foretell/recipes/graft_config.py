@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from foretell.core.config import Settings
 from foretell.data.config import CorpusConfig
@@ -51,6 +51,12 @@ class GraftRecipe(Settings):
     visual: VisualConfig
     graft: GraftConfig = GraftConfig()
     training: TrainingConfig = TrainingConfig(schedule="cosine", weight_decay=0.01, compile="off")
+
+    @model_validator(mode="after")
+    def _has_looked(self) -> GraftRecipe:
+        if self.visual.look:
+            raise ValueError(f"visual.look is {self.visual.look:g}; 0 is expected, for a graft's encoder has looked")
+        return self
 
     def comparable(self) -> dict[str, Any]:
         """What decides the result: all but the folder."""

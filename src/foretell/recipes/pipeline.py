@@ -35,7 +35,8 @@ from foretell.report.page import write_report
 from foretell.train.config import RunSettings
 from foretell.train.display import Display
 from foretell.train.interrupt import graceful_stop, stop_requested
-from foretell.train.loop import Trainer, recorded_result, trained_model
+from foretell.train.looking import pretrain
+from foretell.train.loop import recorded_result, trained_model
 from foretell.train.multimodal import ANSWERS
 
 LONGEST_SAMPLE_PROMPT = 200  # characters
@@ -289,7 +290,7 @@ class Pipeline:
         if recorded_result(self.path("target"), settings) is None:
             display = Display("target", f"{made.median:.3f} [{made.low:.3f}, {made.high:.3f}]")
             folder = self.workspace.folder
-            Trainer(settings, folder, self.path("target"), peak=self.peak, display=display).run()
+            pretrain(settings, folder, self.path("target"), peak=self.peak, display=display)
 
     def score(self) -> None:
         """Export the model and hold its held-out loss against the forecast."""

@@ -26,7 +26,7 @@ def question_only(settings: RunSettings, share: float) -> RunSettings:
     return settings.model_copy(
         update={
             "label": "question-only", "role": "run", "steps": max(1, round(share * settings.steps)),
-            "visual": settings.visual.model_copy(update={"blank": True}),
+            "visual": settings.visual.model_copy(update={"blank": True, "look_steps": 0}),
         }
     )  # fmt: skip
 

@@ -77,6 +77,10 @@ class VisualFeed(Settings):
     """Of an image on average."""
     data: str = ""
     """Digest of the encoded documents."""
+    look: tuple[str, ...] = ()
+    """Labels of the sources whose images the encoder looks at before the run's own steps."""
+    look_steps: int = Field(default=0, ge=0)
+    """How many steps it looks for, of ``rows`` rows each."""
     blank: bool = False
     """Show blank images: what can be answered from the questions alone."""
 
@@ -86,14 +90,23 @@ def step_positions(rows: int, length: int, visual: VisualFeed | None) -> int:
     return rows * length + (visual.rows * visual.room if visual else 0)
 
 
+def encoder_flops(model: ModelConfig, visual: VisualFeed) -> float:
+    """Training FLOPs of the vision encoder for the images of a step."""
+    assert model.vision is not None
+    images = visual.rows * visual.patches / visual.image_patches if visual.image_patches else 0.0
+    return images * vision_training_flops(model.vision, round(visual.image_patches), model.width)
+
+
+def looking_flops(model: ModelConfig, visual: VisualFeed | None) -> float:
+    """Training FLOPs of what an encoder does alone before the run's own steps."""
+    return visual.look_steps * encoder_flops(model, visual) if visual and visual.look_steps else 0.0
+
+
 def visual_flops(model: ModelConfig, visual: VisualFeed | None) -> float:
     """Training FLOPs of a step's questions about images: the decoder's and the vision encoder's."""
     if visual is None:
         return 0.0
-    asked = visual.rows * visual.room * training_flops_per_token(model, visual.room)
-    images = visual.rows * visual.patches / visual.image_patches if visual.image_patches else 0.0
-    assert model.vision is not None
-    return asked + images * vision_training_flops(model.vision, round(visual.image_patches), model.width)
+    return visual.rows * visual.room * training_flops_per_token(model, visual.room) + encoder_flops(model, visual)
 
 
 class RunSettings(Settings):
@@ -150,5 +163,9 @@ class RunSettings(Settings):
 
     @property
     def flops(self) -> float:
-        """Training FLOPs of the whole run."""
-        return self.steps * self.flops_per_step
+        """Training FLOPs of the whole run, with those of what an encoder does alone before it."""
+        return looking_flops(self.model, self.visual) + self.steps * self.flops_per_step
+
+    def flops_at(self, step: int) -> float:
+        """Those that are done after ``step`` steps."""
+        return self.flops - (self.steps - step) * self.flops_per_step

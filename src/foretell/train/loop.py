@@ -269,7 +269,7 @@ class Trainer:
                 **{feed.measure: losses[name] for name, feed in self.feeds.items() if feed.measure},
             }  # fmt: skip
             self.log.write("step", step=self.step, tokens=self.step * settings.tokens_per_step,
-                           flops=self.step * self.step_flops, **figures)  # fmt: skip
+                           flops=settings.flops_at(self.step), **figures)  # fmt: skip
             for name, value in figures.items():
                 self.board.add_scalar(f"train/{name}", value, self.step)
         if self.display and self.recent:
@@ -291,7 +291,7 @@ class Trainer:
             return figures
         self.heldout = figures[self.work.unit]
         losses = {key: figures[key] for key in LOSSES if key in figures}
-        done = {"tokens": self.step * self.settings.tokens_per_step, "flops": self.step * self.step_flops}
+        done = {"tokens": self.step * self.settings.tokens_per_step, "flops": self.settings.flops_at(self.step)}
         self.log.write("eval", step=self.step, whole=rows is None, **done, **losses)
         self.board.add_scalar(f"heldout/{self.work.unit}", self.heldout, self.step)
         return figures

@@ -9,11 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from foretell.core.errors import UserError
+from foretell.core.files import read_json
 from foretell.core.packing import BRANCHES
-from foretell.data.packing import PackedStream, first_fit, packed_batches
+from foretell.data.packing import Packable, PackedStream, first_fit, packed_batches
 from foretell.data.stream import IGNORED
 from foretell.data.visual.store import VisualSet
 from foretell.model.decoder import Decoder
+from foretell.train.checkpoint import newest_checkpoint
 from foretell.train.config import RunSettings, VisualFeed
 from foretell.train.objective import Objective
 from foretell.train.pretraining import Pretraining
@@ -29,15 +32,37 @@ class VisualPretraining(Pretraining):
         settings: the run in full, with its ``visual`` feed.
         tokens: folder of the tokenised corpus.
         visual: folder of the encoded visual documents.
+        start: folder of the run that made the weights to start from (:mod:`foretell.train.looking`), or none.
     """
 
-    def __init__(self, settings: RunSettings, tokens: Path, visual: Path) -> None:
+    def __init__(self, settings: RunSettings, tokens: Path, visual: Path, start: Path | None = None) -> None:
         super().__init__(settings, tokens)
+        self.start = start
         assert settings.visual is not None
         self.feed: VisualFeed = settings.visual
         questions, heldout = VisualSet(visual, "train"), VisualSet(visual, "heldout")
         self.questions = questions.blank() if self.feed.blank else questions
         self.heldout_questions = heldout.blank() if self.feed.blank else heldout
+
+    def build(self, device: torch.device) -> Decoder:
+        """Initial values from the seed, or what looking made of them.
+
+        Raises:
+            UserError: where the weights to start from are gone.
+        """
+        model = super().build(device)
+        if self.start is not None:
+            checkpoint = newest_checkpoint(self.start / "checkpoints")
+            if checkpoint is None:
+                raise UserError(f"{self.start} has no whole checkpoint; delete the folder and run again.")
+            with torch.no_grad():
+                for name, parameter in model.named_parameters():
+                    parameter.copy_(checkpoint.model.get(name, parameter))
+        return model
+
+    def results(self) -> dict[str, Any]:
+        """What was done before the run's own steps."""
+        return {"looking": _summary(read_json(self.start / "result.json"))} if self.start else {}
 
     def open_feeds(self) -> dict[str, Feed]:
         """Text, and questions about images."""
@@ -52,16 +77,20 @@ class VisualPretraining(Pretraining):
         return {**super().evaluate(model, rows), ANSWERS: answers, "answer_tokens": tokens}
 
 
-def pretraining(settings: RunSettings, data: Path) -> Pretraining:
+def _summary(result: dict[str, Any]) -> dict[str, Any]:
+    return {"steps": result["steps"], "seconds": result["seconds"], "flops": result["flops"], **result["heldout"]}
+
+
+def pretraining(settings: RunSettings, data: Path, start: Path | None = None) -> Pretraining:
     """The work of a pretraining run on what ``data`` holds: ``tokens``, and ``visual`` where it learns from images."""
     if settings.visual is None:
         return Pretraining(settings, data / "tokens")
-    return VisualPretraining(settings, data / "tokens", data / "visual")
+    return VisualPretraining(settings, data / "tokens", data / "visual", start)
 
 
 @torch.no_grad()
 def answer_loss(
-    model: Decoder, questions: VisualSet, room: int, objective: Objective, rows: int | None, at_once: int = 8
+    model: Decoder, questions: Packable, room: int, objective: Objective, rows: int | None, at_once: int = 8
 ) -> tuple[float, int]:
     """Mean nats a token of answers, over all of ``questions`` or its first ``rows`` rows, and how many tokens."""
     total, tokens = 0.0, 0

@@ -30,6 +30,8 @@ class VisualSourceConfig(Settings):
     """What to do with a document that cannot be read, for its image most often: refuse it by name, or count it."""
     augment: AugmentConfig | None = None
     """Small changes to a file's training images that leave the answers true; none where it is left out."""
+    look: bool = False
+    """Whether an encoder looks at its images before the run (``visual.look``): best with few things in each."""
     name: str | None = None
     """What the report calls the source."""
 
@@ -59,6 +61,8 @@ class VisualConfig(Settings):
     batch_factor: float = Field(default=1.0, gt=0, le=8)
     """Times the batch that the law for text asks for; smaller batches take more steps, which a model that has yet to
     learn to look needs (docs/vision.md)."""
+    look: float = Field(default=0.0, ge=0, le=50)
+    """Steps that an encoder takes alone before the run, at sources with ``look: true``, over the run's own steps."""
     question_only: float = Field(default=0.1, ge=0, le=1)
     """Share of the target's steps for a second model that sees no image, for comparison; 0 leaves it out."""
 
@@ -70,6 +74,17 @@ class VisualConfig(Settings):
             * (source.augment.variants if source.augment else 1)
             for source in self.sources
         )
+
+    @property
+    def looked_at(self) -> tuple[str, ...]:
+        """Labels of the sources that an encoder looks at first."""
+        return tuple(source.label for source in self.sources if source.look)
+
+    @model_validator(mode="after")
+    def _something_to_look_at(self) -> VisualConfig:
+        if self.look and self.sources and not self.looked_at:
+            raise ValueError(f"look is {self.look:g} and no source has look: true; mark one, or set look to 0")
+        return self
 
     @model_validator(mode="after")
     def _labels_differ(self) -> VisualConfig:

@@ -67,6 +67,7 @@ def freeze_visual(
                         for document, encoded in pieces:
                             writer.write(document, encoded)
                         counted[split] += 1 if pieces else 0
+                        counted[f"{split}_pieces"] += len(pieces)
                         counted["too_long"] += whole - sum(len(document.asked) for document, _ in pieces)
                     if not counted[split]:
                         raise UserError(_nothing(source, split, counted, config.room))

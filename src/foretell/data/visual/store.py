@@ -12,6 +12,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
@@ -99,6 +100,7 @@ class VisualSet:
         """
         index = read_json(folder / INDEX_FILE)
         self.folder, self.split = folder, split
+        self.sources: list[dict[str, Any]] = index.get("sources", [])
         try:
             self.counts: dict[str, Any] = index["splits"][split]
             self.patch_width = 3 * int(index["patch"]) ** 2
@@ -142,6 +144,16 @@ class VisualSet:
         other = copy.copy(self)
         other.shown = shown
         return other
+
+    def of(self, labels: Sequence[str]) -> Selection:
+        """The documents of the sources called ``labels`` alone."""
+        found, first = [np.zeros(0, np.int64)], 0
+        for source in self.sources:
+            count = int(source[f"{self.split}_pieces"])
+            if source["label"] in labels:
+                found.append(np.arange(first, first + count))
+            first += count
+        return Selection(self, np.concatenate(found))
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
@@ -196,3 +208,29 @@ class VisualSet:
         if most:
             tensors += [normalised(pixels.reshape(-1, self.patch_width)).reshape(pixels.shape), places]
         return Batch.of([torch.from_numpy(tensor) for tensor in tensors], count)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some documents of a split; see :class:`foretell.data.packing.Packable`.
+
+    Attributes:
+        numbers: which, in the split's own numbering, ``[D]``.
+    """
+
+    documents: VisualSet
+    numbers: NDArray[np.int64]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Positions of each document, ``[D]``."""
+        return self.documents.lengths[self.numbers]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all that decides a batch."""
+        return hashlib.sha256(self.documents.digest.encode() + self.numbers.tobytes()).hexdigest()
+
+    def batch(self, rows: Sequence[Sequence[int]], room: int) -> Batch:
+        """The documents of each row, one after the other."""
+        return self.documents.batch([self.numbers[list(items)].tolist() for items in rows], room)

@@ -99,6 +99,16 @@ def describe(draws: Draws, setting: Setting) -> Scene:
     )
 
 
+def describe_single(draws: Draws, setting: Setting) -> Scene:
+    """A scene of a level with a single thing in it, large or in one of nine cells."""
+    level = setting.level
+    ground = draw_ground(draws, level)
+    shapes, colours = SHAPES[level], ground.names(level)
+    pairs, side = [(draws.choose(shapes), draws.choose(colours))], draws.choose((1, 3))
+    things = place(draws, setting, pairs, side, crowded=False)
+    return Scene(setting.width, setting.height, side, ground, shapes, colours, things)
+
+
 def _scattered(draws: Draws, level: int, shapes: tuple[str, ...], colours: tuple[str, ...]) -> list[Pair]:
     count = draws.between(*SCATTERED[level])
     if level == 1:
