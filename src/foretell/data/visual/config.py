@@ -31,7 +31,7 @@ class VisualSourceConfig(Settings):
     augment: AugmentConfig | None = None
     """Small changes to a file's training images that leave the answers true; none where it is left out."""
     look: bool = False
-    """Whether an encoder looks at its images before the run (``visual.look``): best with few things in each."""
+    """Whether an encoder looks at its images before the run (visual.look): best with few things in each."""
     name: str | None = None
     """What the report calls the source."""
 
@@ -62,7 +62,7 @@ class VisualConfig(Settings):
     """Times the batch that the law for text asks for; smaller batches take more steps, which a model that has yet to
     learn to look needs (docs/vision.md)."""
     look: float = Field(default=0.0, ge=0, le=50)
-    """Steps that an encoder takes alone before the run, at sources with ``look: true``, over the run's own steps."""
+    """Steps that an encoder takes alone before the run, at the sources marked look, over the run's own steps."""
     question_only: float = Field(default=0.1, ge=0, le=1)
     """Share of the target's steps for a second model that sees no image, for comparison; 0 leaves it out."""
 
