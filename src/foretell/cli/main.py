@@ -30,7 +30,11 @@ Any setting of the recipe can be given by its dotted name; foretell settings lis
   --seed N                  of the whole run
   --target.flops 5e13       the one dial: size, tokens and batch of the target follow from it
   --corpus.sources '[{path: "texts/**/*.txt"}]'
-Built-in recipes: laptop (the default).
+Built-in recipes:
+  laptop (the default)      a language model on Python source, its loss foretold; ten minutes on two cores
+  micro-code                the same, and the share of small functions that it completes
+  vision, vision-long       a model that reads images and text: shapes, then words and charts too; 1 and 2.5 hours
+  graft                     the encoder of vision before SmolLM2; two hours
 """
 FORECAST_EPILOG = """\
   foretell forecast runs.csv --flops 1e22                 columns: compute (or C), loss; params and tokens if known
