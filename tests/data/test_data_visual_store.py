@@ -1,5 +1,6 @@
 """Visual documents: encoded as a single question is, stored without loss, packed, swapped and blanked."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,16 @@ def test_answers_and_nothing_else_are_learned() -> None:
         assert TOKENIZER.decode(labels.tolist()) == exchange.answer
         assert labels[-1] == TOKENIZER.special_token_id("<|im_end|>")
     assert (encoded.labels[encoded.branches == 0] == IGNORED).all()
+
+
+def test_a_spelled_answer_is_learned_a_character_at_a_time() -> None:
+    (document,) = documents(1)
+    asked = [replace(exchange, answer="green it is é") for exchange in document.exchanges]
+    asked[1] = replace(asked[1], spelled=True)
+    encoded = ENCODER.encode(replace(document, exchanges=tuple(asked)))
+    first, second = (encoded.labels[(encoded.branches == n) & (encoded.labels != IGNORED)].tolist() for n in (1, 2))
+    assert TOKENIZER.decode(first) == TOKENIZER.decode(second) == "green it is é"
+    assert first[-1] == second[-1] and len(second) == len("green it is é".encode()) + 1 > len(first)
 
 
 def test_images_stand_where_their_tokens_are() -> None:

@@ -9,7 +9,7 @@ from foretell.data.visual.generator import GeneratorConfig, plan
 from foretell.data.visual.generator.fonts import FONTS
 from foretell.data.visual.generator.vocabulary import split_of, words
 
-ORDINALS = ["first", "second", "third"]
+ORDINALS = ["first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth"]
 
 
 def plans(level, count, split="train", **settings):
@@ -27,6 +27,8 @@ def expected(page, question):
     if question.form == "says":
         return "yes" if question.slots["text"].strip('"') in " ".join(lines) else "no"
     (text,) = [line for line in lines if line.isdigit()] if question.form == "number" else alphabetic
+    if question.form == "letter":
+        return text[-1 if question.slots["nth"] == "last" else ORDINALS.index(question.slots["nth"])]
     return str(len(text)) if question.form == "letters" else text
 
 
@@ -41,10 +43,11 @@ def test_answers_are_what_the_lines_say(level, split):
         for question, exchange in zip(planned.questions, planned.exchanges, strict=True):
             assert question.answer == expected(page, question)
             assert all(split_of(choice) == split for choice in exchange.choices if question.form in ("word", "line"))
+            assert exchange.spelled == (question.kind in ("word", "number", "line"))
             kinds[question.kind] += 1
             if question.form in ("which", "says", "letters"):
                 answers[question.form][question.answer] += 1
-    assert len(kinds) == (4 if level == 1 else 5) and min(kinds.values()) > 50
+    assert len(kinds) == (5 if level == 1 else 6) and min(kinds.values()) > 50
     for form, counts in answers.items():
         total = sum(counts.values())
         assert max(counts.values()) / total < 1 / len(counts) + 2.5 / total**0.5, (form, counts)

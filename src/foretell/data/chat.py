@@ -77,6 +77,19 @@ class EncodedChat:
         assistant = [mark and number != tokens.image for run, number, mark in flags for _ in run]
         return EncodedChat([token for run in runs for token in run], assistant)
 
+    def spelled(self, tokenizer: Tokenizer) -> EncodedChat:
+        """The same with what the assistant says in tokens of one character each, where the tokenizer has them."""
+        ids: list[int] = []
+        assistant: list[bool] = []
+        for number, mark in zip(self.ids, self.assistant, strict=True):
+            text = tokenizer.decode([number]) if mark else ""
+            letters = [token for letter in text for token in tokenizer.encode(letter)]
+            same = text and tokenizer.decode_bytes(letters) == tokenizer.decode_bytes([number])
+            run = letters if same else [number]
+            ids += run
+            assistant += [mark] * len(run)
+        return EncodedChat(ids, assistant)
+
 
 class _Generation(Extension):
     """``{% generation %}...{% endgeneration %}``: its content between the environment's marks."""

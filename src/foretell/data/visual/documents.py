@@ -19,12 +19,15 @@ class Exchange:
     Attributes:
         kind: what is asked for (``count``, ``colour``), by which scores are told apart.
         choices: answers to choose from, where the question lists them.
+        spelled: whether the answer is learned a character at a time, as it is read off a picture, although there are
+            longer tokens for it.
     """
 
     question: str
     answer: str
     kind: str = ""
     choices: tuple[str, ...] = ()
+    spelled: bool = False
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,9 @@ class VisualEncoder:
         pictures = [prepare(image, self.patch, self.longest) for image in document.images]
         grids = tuple((pixels.shape[0] // self.patch, pixels.shape[1] // self.patch) for pixels in pictures)
         written = [self.chat.encode_for_training(messages) for messages in document.conversations()]
+        for number, exchange in enumerate(document.exchanges):
+            if exchange.spelled:
+                written[number] = written[number].spelled(self.chat.tokenizer)
         chats = [chat.expand(self.tokens, grids) for chat in written or [self._text(document.parts)]]
         patches = [patch_bytes(pixels, self.patch) for pixels in pictures]
         width = 3 * self.patch * self.patch

@@ -74,6 +74,7 @@ class Family:
         askers: kinds of questions.
         draw: the pictures of a description; a function of it alone.
         phrasings: by form.
+        printed: kinds whose answers stand in the picture, and are read off it character by character.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Family:
     askers: Mapping[str, Asker]
     draw: Callable[[Any], tuple[Image.Image, ...]]
     phrasings: Mapping[str, Phrasings]
+    printed: frozenset[str] = frozenset()
 
     @property
     def kinds(self) -> tuple[str, ...]:

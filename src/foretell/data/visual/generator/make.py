@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from foretell.core.errors import UserError
@@ -56,7 +56,10 @@ def plan(config: GeneratorConfig, index: int, split: Split) -> Plan:
     while not questions:
         description = family.describe(draws, setting)
         questions = _asked(draws, family, description, config.questions)
-    exchanges = tuple(worded(draws, q, family.phrasings, split, config.multiple_choice) for q in questions)
+    exchanges = tuple(
+        replace(worded(draws, q, family.phrasings, split, config.multiple_choice), spelled=q.kind in family.printed)
+        for q in questions
+    )
     return Plan(family, setting, description, questions, exchanges, f"{split}/{index:07d}/{family.name}/{level}")
 
 

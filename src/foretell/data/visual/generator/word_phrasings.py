@@ -116,4 +116,21 @@ PHRASINGS: dict[str, Phrasings] = {
             "in the image, how many letters does the word have?",
         ),
     ),
+    "letter": Phrasings(
+        train=(
+            "what is the {nth} letter of the word?",
+            "which letter is the {nth} one of the word?",
+            "what is the {nth} letter?",
+            "which is the {nth} letter in the word?",
+            "read the {nth} letter.",
+            "tell me the {nth} letter of the word.",
+            "the {nth} letter of the word is what?",
+            "what {nth} letter does the word have?",
+        ),
+        heldout=(
+            "which letter of the word is the {nth} one?",
+            "what is the {nth} letter in the word?",
+            "read the {nth} letter of the word.",
+        ),
+    ),
 }

@@ -20,7 +20,7 @@ from foretell.data.visual.generator.wording import quoted
 LENGTHS = {1: (2, 4), 2: (3, 6), 3: (4, 8)}  # letters of a word
 DIGITS = {1: (2, 3), 2: (2, 4), 3: (3, 6)}
 TURN = {1: 0.0, 2: 3.0, 3: 6.0}  # degrees at most, and less where an image is long
-ORDINALS = ("first", "second", "third")
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 SMALLEST, LARGEST = 11, 40  # pixels of a font
 LINE = 16  # pixels of height that a line takes at least
 
@@ -159,12 +159,31 @@ def ask_letters(draws: Draws, page: Page) -> Question | None:
     return Question("letters", "letters", {}, str(len(page.lines[page.printed_words[0]])), "letters", pool)
 
 
+def ask_letter(draws: Draws, page: Page) -> Question | None:
+    """A letter of the only word, by its place."""
+    if len(page.printed_words) != 1:
+        return None
+    word = page.lines[page.printed_words[0]]
+    number = draws.below(len(word))
+    last = number == len(word) - 1 and draws.coin()
+    slots = {"nth": "last" if last else ORDINALS[number]}
+    return Question("letter", "letter", slots, word[number], ("letter", number))
+
+
 WORDS = Family(
     name="words",
     size=(96, 64),
     least=(64, 24),
     describe=describe,
-    askers={"word": ask_word, "number": ask_number, "line": ask_line, "says": ask_says, "letters": ask_letters},
+    askers={
+        "word": ask_word,
+        "number": ask_number,
+        "line": ask_line,
+        "says": ask_says,
+        "letters": ask_letters,
+        "letter": ask_letter,
+    },
     draw=draw,
     phrasings=PHRASINGS,
+    printed=frozenset({"word", "number", "line"}),
 )
