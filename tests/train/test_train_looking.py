@@ -21,7 +21,9 @@ from foretell.model.vision_config import VisionConfig, vision_training_flops
 from foretell.train import loop
 from foretell.train.checkpoint import checkpoint_folders, newest_checkpoint
 from foretell.train.config import RunSettings, TrainingConfig, VisualFeed
+from foretell.train.execution import choose_execution
 from foretell.train.looking import Looking, look_settings, pretrain, words_from_features
+from foretell.train.loop import Trainer
 from foretell.train.multimodal import ANSWERS, pretraining
 from small_runs import run_settings
 from visual_documents import visual_store
@@ -144,6 +146,22 @@ def test_flops_count_what_was_done_before(data: Path, tmp_path: Path) -> None:
     before = look_settings(settings)
     assert before.flops == pytest.approx(alone) and before.flops_at(0) == pytest.approx(0)
     assert before.digest() != settings.digest()
+
+
+def test_processes_share_its_questions(data: Path, tmp_path: Path) -> None:
+    feed = FEED.model_copy(update={"rows": 4})
+    before = look_settings(settings_of(data, visual=feed, rows=1))
+    assert (
+        choose_execution(before, 2).replicas
+        == choose_execution(settings_of(data, visual=feed, rows=1), 2).replicas
+        == 2
+    )
+    losses = {}
+    for threads in (1, 2):
+        trainer = Trainer(before, Looking(before, data), tmp_path / str(threads), threads=threads)
+        losses[threads] = [trainer.forward_backward()["answers"] for _ in range(3)]
+        trainer.close()
+    assert losses[1] == pytest.approx(losses[2], rel=1e-4)
 
 
 def test_interrupted_while_looking_it_goes_on_exactly(

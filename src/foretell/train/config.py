@@ -137,6 +137,11 @@ class RunSettings(Settings):
         return self.model.context
 
     @property
+    def shared_rows(self) -> int:
+        """Rows that processes can share out: those of the largest of a step's feeds."""
+        return max(self.rows, self.visual.rows) if self.visual else self.rows
+
+    @property
     def tokens_per_step(self) -> int:
         """Positions of one optimizer step, those of images and questions included."""
         return step_positions(self.rows, self.row_length, self.visual)

@@ -65,7 +65,7 @@ def choose_execution(settings: RunSettings, threads: int | None) -> Execution:
     # A process a core, as long as each has two rows of the batch or more; see foretell.train.replicas.
     # They compute in float32; another precision stays in one process rather than being dropped.
     shared = device.type == "cpu" and settings.training.precision == "float32"
-    replicas = max(1, min(cores, settings.rows // 2)) if shared else 1
+    replicas = max(1, min(cores, settings.shared_rows // 2)) if shared else 1
     if not fits_shared_memory(settings, replicas):
         replicas = 1
     return Execution(
