@@ -150,12 +150,9 @@ def test_flops_count_what_was_done_before(data: Path, tmp_path: Path) -> None:
 
 def test_processes_share_its_questions(data: Path, tmp_path: Path) -> None:
     feed = FEED.model_copy(update={"rows": 4})
-    before = look_settings(settings_of(data, visual=feed, rows=1))
-    assert (
-        choose_execution(before, 2).replicas
-        == choose_execution(settings_of(data, visual=feed, rows=1), 2).replicas
-        == 2
-    )
+    whole = settings_of(data, visual=feed, rows=1)
+    before = look_settings(whole)
+    assert choose_execution(before, 2).replicas == 2 and choose_execution(whole, 2).replicas == 1
     losses = {}
     for threads in (1, 2):
         trainer = Trainer(before, Looking(before, data), tmp_path / str(threads), threads=threads)

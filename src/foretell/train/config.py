@@ -138,8 +138,8 @@ class RunSettings(Settings):
 
     @property
     def shared_rows(self) -> int:
-        """Rows that processes can share out: those of the largest of a step's feeds."""
-        return max(self.rows, self.visual.rows) if self.visual else self.rows
+        """Rows that processes can share out: those of the smallest of a step's feeds."""
+        return min(self.rows, self.visual.rows) if self.visual else self.rows
 
     @property
     def tokens_per_step(self) -> int:

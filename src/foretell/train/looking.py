@@ -41,6 +41,12 @@ class LookSettings(RunSettings):
     """The part of a run in which its encoder looks alone; ``steps`` are those of this part."""
 
     @property
+    def shared_rows(self) -> int:
+        """Those of questions: there are no others."""
+        assert self.visual is not None
+        return self.visual.rows
+
+    @property
     def tokens_per_step(self) -> int:
         """Patches of a step: nothing else is computed."""
         assert self.visual is not None
