@@ -181,8 +181,25 @@ def test_interrupted_while_looking_it_goes_on_exactly(
     assert read_json(tmp_path / "broken" / "looking" / "result.json")["steps"] == 40
 
 
+def test_the_run_leaves_out_what_is_only_looked_at(data: Path) -> None:
+    feed = FEED.model_copy(update={"only_looked_at": ("other",)})
+    for blank in (False, True):
+        work = pretraining(settings_of(data, visual=feed.model_copy(update={"blank": blank})), data)
+        feeds = work.open_feeds()
+        state = feeds["answers"].stream.state_dict()
+        assert state["digest"] == VisualSet(data / "visual", "train").of(("one",)).digest
+        feeds["text"].stream.close()
+    assert VisualSet(data / "visual", "train").without(("other",)).numbers.tolist() == list(range(60))
+
+
 def test_looking_needs_something_to_look_at() -> None:
     sources = [{"generator": {"families": {"single": 1}}}, {"generator": {}, "name": "scenes", "look": True}]
     assert VisualConfig.model_validate({"sources": sources, "look": 2}).looked_at == ("scenes",)
     with pytest.raises(ValueError, match="look is 2 and no source has look: true"):
         VisualConfig.model_validate({"sources": sources[:1], "look": 2})
+    only = [{**sources[0], "look": "only"}]
+    assert VisualConfig.model_validate({"sources": only + sources[1:], "look": 1}).only_looked_at == ("generator",)
+    with pytest.raises(ValueError, match="every source has look: only"):
+        VisualConfig.model_validate({"sources": only, "look": 1})
+    with pytest.raises(ValueError, match="look is 0 and 'generator' has look: only"):
+        VisualConfig.model_validate({"sources": [*only, {**sources[1], "look": False}]})

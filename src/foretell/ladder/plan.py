@@ -177,7 +177,10 @@ class Family:
             rows = max(1, round((1 - visual.share) * rows))
         steps = max(1, round(tokens / step_positions(rows, model.context, feed)))
         if visual is not None and feed is not None and visual.look:
-            feed = feed.model_copy(update={"look": visual.looked_at, "look_steps": max(1, round(visual.look * steps))})
+            feed = feed.model_copy(update={
+                "look": visual.looked_at, "only_looked_at": visual.only_looked_at,
+                "look_steps": max(1, round(visual.look * steps)),
+            })  # fmt: skip
         return Size(model, steps, rows, feed)
 
     def _feed(self, rows: int) -> VisualFeed:

@@ -31,7 +31,7 @@ from foretell.posttrain.base import weights_digest
 from foretell.posttrain.graft import Grafting, GraftSettings, grafted, image_token_ids
 from foretell.recipes.graft_config import GraftRecipe
 from foretell.recipes.text_generators import GENERATORS
-from foretell.recipes.visual_exam import SWAP_SEED, by_kind, in_words
+from foretell.recipes.visual_exam import SWAP_SEED, by_kind, in_words, kinds_of
 from foretell.recipes.workspace import Workspace
 from foretell.train.checkpoint import newest_checkpoint
 from foretell.train.config import VisualFeed
@@ -214,7 +214,7 @@ class GraftRun:
             "exact": exact_matches(decoder, heldout, room),
             "swapped": exact_matches(decoder, heldout.swapped(SWAP_SEED), room),
         }
-        record = by_kind(scores, [question["kind"] for question in heldout.questions])
+        record = by_kind(scores, kinds_of(heldout))
         text = {"with_adapter": evaluate(decoder, work.heldout)["bits_per_byte"]}
         adapter.detach(decoder)
         text["without"] = evaluate(decoder, work.heldout)["bits_per_byte"]

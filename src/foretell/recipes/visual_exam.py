@@ -35,8 +35,9 @@ def examine(settings: RunSettings, data: Path, target: Path, blind: Path | None,
     """Score the trained target; train its question-only twin in ``blind`` first where that is given.
 
     Returns:
-        for ``all`` and each kind of question: ``n``; ``exact``, the share that is answered exactly, and ``stderr``, its
-        standard error; ``swapped``, the same with another document's images; ``question_only``, the twin's share.
+        for ``all`` and each kind of question (:func:`kinds_of`): ``n``; ``exact``, the share that is answered exactly,
+        and ``stderr``, its standard error; ``swapped``, the same with another document's images; ``question_only``, the
+        twin's share.
     """
     assert settings.visual is not None
     room, heldout = settings.visual.room, VisualSet(data / "visual", "heldout")
@@ -48,13 +49,23 @@ def examine(settings: RunSettings, data: Path, target: Path, blind: Path | None,
     if blind is not None:
         twin = _trained(question_only(settings, share), data, blind)
         scores["question_only"] = exact_matches(twin, heldout.blank(), room)
-    return by_kind(scores, [question["kind"] for question in heldout.questions])
+    return by_kind(scores, kinds_of(heldout))
 
 
 def _trained(settings: RunSettings, data: Path, folder: Path) -> Decoder:
     if recorded_result(folder, settings) is None:
         Trainer(settings, data, folder, display=Display("question-only")).run()
     return trained_model(folder, settings)
+
+
+def kinds_of(questions: VisualSet) -> list[str]:
+    """What each question asks for: ``shape``, or ``scenes: shape`` where there are several sources."""
+    kinds = [question["kind"] for question in questions.questions]
+    if len(questions.sources) < 2:
+        return kinds
+    names = [Path(source["label"]).name for source in questions.sources]
+    sources = questions.source_of[[question["document"] for question in questions.questions]]
+    return [f"{names[source]}: {kind}" for source, kind in zip(sources, kinds, strict=True)]
 
 
 def by_kind(scores: Mapping[str, NDArray[np.bool_]], kinds: list[str]) -> dict[str, Any]:

@@ -79,6 +79,8 @@ class VisualFeed(Settings):
     """Digest of the encoded documents."""
     look: tuple[str, ...] = ()
     """Labels of the sources whose images the encoder looks at before the run's own steps."""
+    only_looked_at: tuple[str, ...] = ()
+    """Labels of those among them that the run itself takes nothing of."""
     look_steps: int = Field(default=0, ge=0)
     """How many steps it looks for, of ``rows`` rows each."""
     blank: bool = False

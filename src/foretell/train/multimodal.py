@@ -67,7 +67,8 @@ class VisualPretraining(Pretraining):
     def open_feeds(self) -> dict[str, Feed]:
         """Text, and questions about images."""
         feed = self.feed
-        asked = PackedStream(self.questions, feed.room, feed.rows, self.settings.seed)
+        questions = self.questions.without(feed.only_looked_at) if feed.only_looked_at else self.questions
+        asked = PackedStream(questions, feed.room, feed.rows, self.settings.seed)
         text = super().open_feeds()["text"]
         return {"text": Feed(text.stream, 1.0 - feed.share), "answers": Feed(asked, feed.share, ANSWERS)}
 

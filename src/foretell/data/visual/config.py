@@ -30,8 +30,9 @@ class VisualSourceConfig(Settings):
     """What to do with a document that cannot be read, for its image most often: refuse it by name, or count it."""
     augment: AugmentConfig | None = None
     """Small changes to a file's training images that leave the answers true; none where it is left out."""
-    look: bool = False
-    """Whether an encoder looks at its images before the run (visual.look): best with few things in each."""
+    look: Literal[False, True, "only"] = False
+    """Whether an encoder looks at its images before the run (visual.look), best with few things in each; `only`: the
+    run itself takes none of them."""
     name: str | None = None
     """What the report calls the source."""
 
@@ -80,10 +81,19 @@ class VisualConfig(Settings):
         """Labels of the sources that an encoder looks at first."""
         return tuple(source.label for source in self.sources if source.look)
 
+    @property
+    def only_looked_at(self) -> tuple[str, ...]:
+        """Labels of those among them that the run itself takes nothing of."""
+        return tuple(source.label for source in self.sources if source.look == "only")
+
     @model_validator(mode="after")
     def _something_to_look_at(self) -> VisualConfig:
         if self.look and self.sources and not self.looked_at:
             raise ValueError(f"look is {self.look:g} and no source has look: true; mark one, or set look to 0")
+        if self.sources and len(self.only_looked_at) == len(self.sources):
+            raise ValueError("every source has look: only; at least one for the run itself is expected")
+        if not self.look and self.only_looked_at:
+            raise ValueError(f"look is 0 and '{self.only_looked_at[0]}' has look: only; nothing would take its images")
         return self
 
     @model_validator(mode="after")

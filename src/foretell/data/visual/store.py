@@ -145,15 +145,20 @@ class VisualSet:
         other.shown = shown
         return other
 
+    @cached_property
+    def source_of(self) -> NDArray[np.int64]:
+        """Number of the source in :attr:`sources` of each document, ``[D]``."""
+        counts = [int(source[f"{self.split}_pieces"]) for source in self.sources]
+        return np.repeat(np.arange(len(counts)), counts)
+
     def of(self, labels: Sequence[str]) -> Selection:
         """The documents of the sources called ``labels`` alone."""
-        found, first = [np.zeros(0, np.int64)], 0
-        for source in self.sources:
-            count = int(source[f"{self.split}_pieces"])
-            if source["label"] in labels:
-                found.append(np.arange(first, first + count))
-            first += count
-        return Selection(self, np.concatenate(found))
+        wanted = [source["label"] in labels for source in self.sources]
+        return Selection(self, np.flatnonzero(np.asarray(wanted, bool)[self.source_of]))
+
+    def without(self, labels: Sequence[str]) -> Selection:
+        """The documents of all sources but those called ``labels``."""
+        return self.of([source["label"] for source in self.sources if source["label"] not in labels])
 
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
