@@ -210,11 +210,35 @@ def test_the_headline_is_the_lower_score() -> None:
 
 def test_verdicts_must_cover_the_exam() -> None:
     exam = make_exam({"one": 2})
-    assert contaminated_items([("one/0", True), ("one/1", None)], exam) == {("one", "0")}
+    found = contaminated_items([("one/0", True), ("one/1", None)], exam, "ngram")
+    assert found == ({("one", "0")}, {("one", "1")})
     with pytest.raises(UserError, match="nothing about the item 'one/1'"):
-        contaminated_items([("one/0", True)], exam)
+        contaminated_items([("one/0", True)], exam, "ngram")
     with pytest.raises(UserError, match="verdict on 'one/1' is 'False'"):
-        contaminated_items([("one/0", True), ("one/1", "False")], exam)
+        contaminated_items([("one/0", True), ("one/1", "False")], exam, "ngram")
+    with pytest.raises(UserError, match=r"no column of the method 'ngram' filled; run check with --method ngram"):
+        contaminated_items([("one/0", None), ("one/1", None)], exam, "ngram")
+
+
+def test_what_is_not_known_is_not_clean() -> None:
+    exam = make_exam({"one": 10, "two": 4})
+    marks = marks_of(exam, "rrrrrwwwww" + "rwrw")
+    lacking = {("one", "0"), ("one", "1")}
+    score = score_exam(exam, marks, {}, contaminated=set(), unknown=lacking)
+    assert score.clean is not None and (score.contaminated, score.unknown, score.headline) == (0, 2, "clean")
+    assert score.clean.sections[0].raw == pytest.approx(10 * 3 / 8)
+    assert any("2 of 14 items are contaminated is not known, such as 'one/0'" in note for note in score.notes)
+    every = {("two", str(n)) for n in range(3)}
+    score = score_exam(exam, marks, {}, contaminated=every, unknown={("two", "3")})
+    assert score.clean is None and any("'two' is contaminated or not known to be clean" in note for note in score.notes)
+    assert score_exam(exam, marks, {}).unknown is None
+
+
+def test_clean_items_that_were_marked_alike_are_noted() -> None:
+    exam = make_exam({"one": 4, "two": 4})
+    score = score_exam(exam, marks_of(exam, "rrww" + "rrrr"), {}, contaminated={("one", "0"), ("one", "1")})
+    alike = [note for note in score.notes if "marked alike" in note]
+    assert [note.split(" were")[0] for note in alike] == ["All items of 'two'", "All clean items of 'one'"]
 
 
 @pytest.mark.parametrize(
@@ -363,5 +387,7 @@ def test_contamination_lowers_the_headline(sat: Path, capsys: pytest.CaptureFixt
     record = json.loads(capsys.readouterr().out)
     assert (record["headline"], record["contaminated"]) == ("clean", 1)
     assert record["clean"]["exam"]["raw"] == pytest.approx(4 / 3) and record["clean"]["exam"]["scaled"] == 1
+    assert main([*common, "--contaminated", str(sat / "v.parquet")]) == 2  # of substrings, which were not looked for
+    assert "no column of the method 'substring' filled" in capsys.readouterr().err
     (sat / "v.csv").write_text("task,item\n")
     assert main([*common, "--contaminated", str(sat / "v.csv")]) == 2

@@ -33,14 +33,16 @@ def exam(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.tables) if arguments.tables else None
     humans = {"": paper.human, **{section.name: section.human for section in paper.sections}}
     tables = {name: find_table(human, folder) for name, human in humans.items() if human is not None}
-    contaminated = _contaminated(arguments, paper)
+    contaminated, unknown = _contaminated(arguments, paper)
     responses = _responses(arguments, paper, path.parent)
     marks = mark_by_key(paper, responses)
     agreement = None
     if len(marks) < len(responses):
         agreement, graded = _grade(arguments, paper, path.parent, responses, marks)
         marks |= graded
-    score = score_exam(paper, marks, tables, contaminated=contaminated, level=arguments.level, seed=arguments.seed)
+    score = score_exam(
+        paper, marks, tables, contaminated=contaminated, unknown=unknown, level=arguments.level, seed=arguments.seed
+    )
     record = {
         **score.record(), "exam_sha256": sha256_file(path), "source": paper.source, "year": paper.year,
         "seed": arguments.seed, "grader": agreement,
@@ -56,9 +58,10 @@ def exam(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _contaminated(arguments: argparse.Namespace, paper: Exam) -> set[Key] | None:
+def _contaminated(arguments: argparse.Namespace, paper: Exam) -> tuple[set[Key] | None, set[Key]]:
+    """Items that are contaminated, None without verdicts; and those of which that is not known."""
     if not arguments.contaminated:
-        return None
+        return None, set()
     table = read_table(Path(arguments.contaminated))
     missing = next((name for name in ("task", "item", arguments.method) if name not in table.columns), None)
     if missing is not None:
@@ -66,7 +69,7 @@ def _contaminated(arguments: argparse.Namespace, paper: Exam) -> set[Key] | None
             f"{table.path} has no column '{missing}'; the verdicts of foretell contamination check are expected."
         )
     rows = [(str(row["item"]), row[arguments.method]) for row in table.rows if row["task"] == paper.name]
-    return contaminated_items(rows, paper)
+    return contaminated_items(rows, paper, arguments.method)
 
 
 def _responses(arguments: argparse.Namespace, paper: Exam, folder: Path) -> dict[Key, ExamResponse]:
@@ -111,13 +114,14 @@ def _print(score: ExamScore) -> None:
     for result in score.all.sections:
         _row(table, result, result.name)
     _row(table, score.all.exam, "exam, all items")
-    if score.clean is not None and score.contaminated:
+    if score.clean is not None and (score.contaminated or score.unknown):
         _row(table, score.clean.exam, "exam, clean items")
     out.print(table)
     if score.contaminated is None:
         out.print("contamination: not known (--contaminated); the headline is the score on all items")
     else:
-        out.print(f"contamination: {score.contaminated} items; the headline is the lower score")
+        unknown = f", {score.unknown} not known" if score.unknown else ""
+        out.print(f"contamination: {score.contaminated} items{unknown}; the headline is the lower score")
     headline = score.clean.exam if score.headline == "clean" and score.clean else score.all.exam
     where = ""
     if headline.percentile is not None:

@@ -23,6 +23,7 @@ Values = NDArray[np.float64]
 RESAMPLES = 10_000
 AT_ONCE = 1_000  # resamples whose items are in memory together
 ROUNDING = 1e-9
+ALIKE = "All {} of '{}' were marked alike; the interval cannot show its sampling error."
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,10 @@ class ExamScore:
 
     Attributes:
         all: over all items.
-        clean: over the items that are not contaminated, each section's raw score extended to its full length; None
-            where nothing is known about contamination or a section has no clean item.
+        clean: over the items that are known not to be contaminated, each section's raw score extended to its full
+            length; None where nothing is known about contamination or a section has no clean item.
         contaminated: how many items are.
+        unknown: how many were looked for and have no verdict; they are in neither number and not among the clean.
         notes: sentences about what the figures cannot show.
     """
 
@@ -82,6 +84,7 @@ class ExamScore:
     all: Sitting
     clean: Sitting | None
     contaminated: int | None
+    unknown: int | None = None
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -122,6 +125,7 @@ def score_exam(
     tables: Mapping[str, PercentileTable],
     *,
     contaminated: Set[Key] | None = None,
+    unknown: Set[Key] = frozenset(),
     level: float = 0.9,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -133,6 +137,7 @@ def score_exam(
         marks: of every item.
         tables: percentiles of people by section name, and of the whole exam by "".
         contaminated: items that are in the model's training corpus; None where that is not known.
+        unknown: items without a verdict, where the others have one.
         level: probability of the intervals, 0.5 to 0.999.
         resamples: of the bootstrap.
         seed: of it.
@@ -147,30 +152,47 @@ def score_exam(
         raise UserError(
             f"The item '{missing[0]}' has no mark ({len(missing)} of {len(exam.item_keys)} items have none)."
         )
-    notes = _notes(exam, marks)
+    alike = _alike(exam, marks, frozenset())
+    notes = [ALIKE.format("items", name) for name in alike]
     everything = _sit(exam, marks, tables, frozenset(), level, resamples, seed)
-    clean = None
-    if contaminated:
-        bare = [s.name for s in exam.sections if all((s.name, item.id) in contaminated for item in s.items)]
-        if bare:
-            notes.append(f"Every item of '{bare[0]}' is contaminated: there is no score on clean items.")
-        else:
-            clean = _sit(exam, marks, tables, contaminated, level, resamples, seed)
-    elif contaminated is not None:
-        clean = everything
-    found = None if contaminated is None else sum(key in contaminated for key in exam.item_keys)
-    return ExamScore(exam.name, level, everything, clean, found, tuple(notes))
+    if contaminated is None:
+        return ExamScore(exam.name, level, everything, None, None, notes=tuple(notes))
+    without = set(contaminated) | unknown
+    clean: Sitting | None = everything
+    said = _unscorable(exam, without, unknown)
+    if said is not None:
+        clean = None
+    elif without:
+        clean = _sit(exam, marks, tables, without, level, resamples, seed)
+        notes += [ALIKE.format("clean items", name) for name in _alike(exam, marks, without) if name not in alike]
+    lacking = [item_key(*key) for key in exam.item_keys if key in unknown]
+    if lacking:
+        notes.append(
+            f"Whether {len(lacking)} of {len(exam.item_keys)} items are contaminated is not known, such as "
+            f"'{lacking[0]}' (nothing in it to compare); they do not count as clean."
+        )
+    found = sum(key in contaminated for key in exam.item_keys)
+    notes += [said] if said else []
+    return ExamScore(exam.name, level, everything, clean, found, len(lacking), tuple(notes))
 
 
-def _notes(exam: Exam, marks: Mapping[Key, Mark]) -> list[str]:
-    notes = []
+def _unscorable(exam: Exam, without: Set[Key], unknown: Set[Key]) -> str | None:
+    """Why there is no score on clean items, where there is none."""
     for section in exam.sections:
-        values = {_value(section, number, marks) for number in range(len(section.items))}
-        if len(values) == 1:
-            notes.append(
-                f"All items of '{section.name}' were marked alike; the interval cannot show its sampling error."
-            )
-    return notes
+        keys = {(section.name, item.id) for item in section.items}
+        if keys <= without:
+            why = "contaminated or not known to be clean" if keys & unknown else "contaminated"
+            return f"Every item of '{section.name}' is {why}: there is no score on clean items."
+    return None
+
+
+def _alike(exam: Exam, marks: Mapping[Key, Mark], without: Set[Key]) -> list[str]:
+    """Sections whose items, of those that are scored, were all marked alike."""
+    kept = {
+        section.name: [n for n, item in enumerate(section.items) if (section.name, item.id) not in without]
+        for section in exam.sections
+    }
+    return [s.name for s in exam.sections if len({_value(s, number, marks) for number in kept[s.name]}) == 1]
 
 
 def _value(section: Section, number: int, marks: Mapping[Key, Mark]) -> float:
@@ -251,11 +273,16 @@ def _interval(lower: Values, upper: Values, level: float) -> tuple[float, float]
     return float(low), float(high)
 
 
-def contaminated_items(names: Sequence[tuple[str, Any]], exam: Exam) -> set[Key]:
-    """Contaminated items from verdicts (``section/item``, whether it is).
+def contaminated_items(names: Sequence[tuple[str, Any]], exam: Exam, method: str) -> tuple[set[Key], set[Key]]:
+    """Items that are contaminated, and items of which that is not known, from verdicts.
+
+    Args:
+        names: ``section/item``, and whether it is; None where there was nothing to compare.
+        exam: whose items they are.
+        method: whose verdicts they are.
 
     Raises:
-        UserError: where an item of the exam has no verdict: what was not checked is not clean.
+        UserError: where an item of the exam has no verdict or all of them are None: what was not checked is not clean.
     """
     verdicts = dict(names)
     wrong = next((name for name, verdict in names if verdict not in (True, False, None)), None)
@@ -267,4 +294,12 @@ def contaminated_items(names: Sequence[tuple[str, Any]], exam: Exam) -> set[Key]
             f"The verdicts say nothing about the item '{unknown[0]}' ({len(unknown)} of {len(exam.item_keys)} items); "
             "check the exam itself: foretell contamination check INDEX EXAM."
         )
-    return {key for key in exam.item_keys if verdicts[item_key(*key)]}
+    by_verdict: dict[bool | None, set[Key]] = {True: set(), False: set(), None: set()}
+    for key in exam.item_keys:
+        by_verdict[verdicts[item_key(*key)]].add(key)
+    if len(by_verdict[None]) == len(exam.item_keys):
+        raise UserError(
+            f"The verdicts have no column of the method '{method}' filled; run check with --method {method}, or pass "
+            "the --method that it was run with."
+        )
+    return by_verdict[True], by_verdict[None]
