@@ -16,7 +16,7 @@ from scipy.stats import binom
 from foretell.cli.main import main
 from foretell.core.errors import UserError
 from foretell.evals.exams.form import Exam, ExamItem, Human, Rule, Scale, read_exam
-from foretell.evals.exams.marking import ExamResponse, Mark, mark_by_key, read_answer, read_responses
+from foretell.evals.exams.marking import Mark, mark_by_key, read_responses
 from foretell.evals.exams.scoring import contaminated_items, scale_scores, score_exam, worth
 from foretell.evals.exams.tables import find_table, from_shares, make_table
 
@@ -241,29 +241,6 @@ def test_clean_items_that_were_marked_alike_are_noted() -> None:
     assert [note.split(" were")[0] for note in alike] == ["All items of 'two'", "All clean items of 'one'"]
 
 
-@pytest.mark.parametrize(
-    ("item", "text", "understood", "right"),
-    [
-        ({"choices": ["3", "4"], "answer": "B"}, "b", "B", True),
-        ({"choices": ["3", "4"], "answer": "B"}, "First 3 seems right (A). But no.\nAnswer: B", "B", True),
-        ({"choices": ["3", "4"], "answer": "B"}, "I cannot say.", None, False),
-        ({"choices": ["red", "blue"], "answer": "A"}, "(B) blue", "B", False),
-        ({"answer": 42}, "6 x 7 = 42, so\nAnswer: 42.", "42", True),
-        ({"answer": "1,000"}, "Answer: 1000.0", "1000.0", True),
-        ({"answer": "3/4"}, "Answer: 0.75", "0.75", True),
-        ({"answer": 0.75}, "Answer: 3/4", "3/4", True),
-        ({"answer": ["Paris", "City of Paris"]}, "It was Paris.\nAnswer: **Paris**", "Paris", True),
-        ({"answer": ["Paris"]}, "Answer: Lyon", "Lyon", False),
-    ],
-)
-def test_answers_are_read(item: dict[str, Any], text: str, understood: str | None, right: bool) -> None:
-    exam = Exam.model_validate(
-        {"name": "e", "sections": [{"name": "s", "items": [{"id": 1, "question": "?", **item}]}]}
-    )
-    (mark,) = mark_by_key(exam, {("s", "1"): ExamResponse(text)}).values()
-    assert (read_answer(exam.sections[0].items[0], text), mark.share) == (understood, float(right))
-
-
 def test_responses_are_read(tmp_path: Path) -> None:
     exam = make_exam({"one": 2, "two": 1})
     path = tmp_path / "r.jsonl"
@@ -291,6 +268,9 @@ def test_responses_are_read(tmp_path: Path) -> None:
         ({"item": "one/0"}, "response is None; a text, or null"),
         ({"item": "one/0", "response": ["A"]}, "response is"),
         ({"item": "one/0", "response": "A", "score": 1}, "only for items with a rubric"),
+        ({"item": "one/0", "response": True}, "line 1: response is True"),
+        ({"item": "one/0", "response": float("nan")}, "line 1: response is nan; a text"),
+        ({"item": "one/0", "response": float("-inf")}, "line 1: response is -inf; a text"),
     ],
 )
 def test_responses_that_cannot_be_used(row: dict[str, Any], said: str, tmp_path: Path) -> None:
@@ -300,6 +280,29 @@ def test_responses_that_cannot_be_used(row: dict[str, Any], said: str, tmp_path:
     (tmp_path / "r.jsonl").write_text('{"item": "one/0", "response": "A"}\n' * 2)
     with pytest.raises(UserError, match="second response"):
         read_responses(tmp_path / "r.jsonl", make_exam({"one": 1, "two": 1}))
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"response": "x", "score": True}, "line 1: score is True; points from 0 to 3"),
+        ({"response": "x", "score": 4}, "line 1: score is 4; points from 0 to 3"),
+        ({"response": "x", "score": float("nan")}, "line 1: score is nan; points"),
+        ({"response": None, "score": 3}, "line 1: score is 3 and response is a blank"),
+        ({"response": " ", "score": 3}, "a blank has no score"),
+        ({"response": "x", "score": 2.5}, None),
+        ({"response": None, "score": None}, None),
+    ],
+)
+def test_scores_by_people(row: dict[str, Any], said: str | None, tmp_path: Path) -> None:
+    essay = {"name": "s", "items": [{"id": "1", "question": "?", "rubric": "r", "points": 3}]}
+    exam = Exam.model_validate({"name": "e", "sections": [essay]})
+    (tmp_path / "r.jsonl").write_text(json.dumps({"item": "s/1", **row}))
+    if said is None:
+        assert read_responses(tmp_path / "r.jsonl", exam)["s", "1"].score == row["score"]
+    else:
+        with pytest.raises(UserError, match=said):
+            read_responses(tmp_path / "r.jsonl", exam)
 
 
 SMALL = {"name": "small", "sections": [{"name": "s", "items": [{"id": 1, "question": "?", "answer": 4}]}]}

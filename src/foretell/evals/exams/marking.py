@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 from foretell.core.errors import UserError
 from foretell.data.rows import read_jsonl
+from foretell.evals.exams.answers import is_right, read_answer
 from foretell.evals.exams.form import Exam, ExamItem, item_key
-from foretell.tasks.extract import final_number, same_number, short_answer
-from foretell.tasks.extract_options import chosen_option
 
 SHOWN = 5
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)")
 
 Key = tuple[str, str]  # section, item
 
@@ -73,16 +71,7 @@ def read_responses(
             )
         if key in found:
             raise UserError(f"{path} line {line} is a second response to '{name}'.")
-        text, score = row.get("response"), row.get("score")
-        if "response" not in row or not isinstance(text, (str, int, float, type(None))) or isinstance(text, bool):
-            raise UserError(f"{path} line {line}: response is {text!r}; a text, or null for a blank, is expected.")
-        if score is not None and not (
-            items[key].rubric and isinstance(score, (int, float)) and 0 <= score <= items[key].points
-        ):
-            most = f"from 0 to {items[key].points}" if items[key].rubric else "only for items with a rubric"
-            raise UserError(f"{path} line {line}: score is {score!r}; points {most} are expected.")
-        written = None if text is None or not str(text).strip() else str(text)
-        found[key] = ExamResponse(written, None if score is None else float(score))
+        found[key] = _response(row, items[key], f"{path} line {line}")
     missing = [key for key in exam.item_keys if key not in found]
     if missing and blank_missing:
         found |= {key: ExamResponse(None) for key in missing}
@@ -93,6 +82,23 @@ def read_responses(
             f"{path} has no response to {shown}{more}; give them, or --blank-missing to count them as blank."
         )
     return found
+
+
+def _response(row: Mapping[str, Any], item: ExamItem, place: str) -> ExamResponse:
+    text, score = row.get("response"), row.get("score")
+    number = math.isfinite(text) if isinstance(text, float) else isinstance(text, int) and not isinstance(text, bool)
+    if "response" not in row or not (text is None or isinstance(text, str) or number):
+        raise UserError(f"{place}: response is {text!r}; a text, or null for a blank, is expected.")
+    written = None if text is None or not str(text).strip() else str(text)
+    if score is None:
+        return ExamResponse(written)
+    if not item.rubric:
+        raise UserError(f"{place}: score is {score!r}; points only for items with a rubric are expected.")
+    if not isinstance(score, (int, float)) or isinstance(score, bool) or not 0 <= score <= item.points:
+        raise UserError(f"{place}: score is {score!r}; points from 0 to {item.points} are expected.")
+    if written is None:
+        raise UserError(f"{place}: score is {score!r} and response is a blank; a blank has no score.")
+    return ExamResponse(written, float(score))
 
 
 def _names(exam: Exam) -> dict[str, Key]:
@@ -116,52 +122,5 @@ def mark_by_key(exam: Exam, responses: Mapping[Key, ExamResponse]) -> dict[Key, 
                 marks[key] = Mark(None, None, "key")
             elif item.rubric is None:
                 understood = read_answer(item, response.text)
-                marks[key] = Mark(float(_is_right(item, understood)), understood, "key")
+                marks[key] = Mark(float(is_right(item, understood)), understood, "key")
     return marks
-
-
-def read_answer(item: ExamItem, text: str) -> str | None:
-    """The answer in a response: a letter, a number where the accepted answers are numbers, else a short text.
-
-    Returns:
-        None where none can be read; such a response is wrong.
-    """
-    if item.choices:
-        options = {chr(ord("A") + number): choice for number, choice in enumerate(item.choices)}
-        alone = text.strip(" .()*").upper()
-        return alone if alone in options else chosen_option(text, options)
-    if _numbers(item) is None or "/" in text:
-        return short_answer(text.strip().splitlines()[-1]) or None
-    number = final_number(text)
-    return None if number is None else str(number)
-
-
-def _is_right(item: ExamItem, understood: str | None) -> bool:
-    if understood is None:
-        return False
-    if item.choices:
-        return understood == item.letter
-    if any(_plain(accepted) == _plain(understood) for accepted in item.accepted):
-        return True
-    value, wanted = _value(understood), _numbers(item)
-    return value is not None and wanted is not None and any(same_number(value, number) for number in wanted)
-
-
-def _numbers(item: ExamItem) -> list[Decimal] | None:
-    """The accepted answers as numbers, where all of them are."""
-    values = [_value(accepted) for accepted in item.accepted]
-    return None if None in values else [value for value in values if value is not None]
-
-
-def _plain(text: str) -> str:
-    return " ".join(re.sub(r"[^\w\s.+/-]", "", text.casefold()).strip(" .").split())
-
-
-def _value(text: str) -> Decimal | None:
-    """The number that a text is: ``1,000``, ``-2.50``, ``3/4``."""
-    bare = re.sub(r"[\s,$€£%]", "", text)
-    over, slash, under = bare.partition("/")
-    try:
-        return Decimal(over) / Decimal(under) if slash else Decimal(bare) if _NUMBER.fullmatch(bare) else None
-    except ArithmeticError:
-        return None
