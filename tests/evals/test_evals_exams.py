@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from exam_papers import make_exam
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
@@ -16,25 +16,12 @@ from scipy.stats import binom
 from foretell.cli.main import main
 from foretell.core.errors import UserError
 from foretell.evals.exams.form import Exam, ExamItem, Human, Rule, Scale, read_exam
-from foretell.evals.exams.marking import Mark, mark_by_key, read_responses
+from foretell.evals.exams.marking import Mark
 from foretell.evals.exams.scoring import contaminated_items, scale_scores, score_exam, worth
 from foretell.evals.exams.tables import find_table, from_shares, make_table
 
 TABLES = Path(__file__).parents[3] / "shared" / "data" / "percentiles"
 here = pytest.mark.skipif(not TABLES.is_dir(), reason="the shared tables are not here")
-
-
-def make_exam(sections: dict[str, int], **fields: Any) -> Exam:
-    """Items of five choices, the answer always A."""
-    return Exam.model_validate({
-        "name": "exam",
-        "sections": [
-            {"name": name, "items": [{"id": str(n), "question": "?", "choices": list("abcde"), "answer": "A"}
-                                     for n in range(count)]}
-            for name, count in sections.items()
-        ],
-        **fields,
-    })  # fmt: skip
 
 
 def marks_of(exam: Exam, shares: str) -> dict[tuple[str, str], Mark]:
@@ -144,9 +131,9 @@ def test_unknown_forms_name_the_nearest(human: Human, said: str) -> None:
 
 def test_tables_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="score 2 has 5 % below it and 1 has 9 %"):
-        make_table([(1, 9), (2, 5)], complete=True, name="t", source="", year="")
+        make_table([(1, 9), (2, 5)], name="t", source="", year="")
     with pytest.raises(UserError, match="score 1 is there twice"):
-        make_table([(1, 9), (1, 9)], complete=True, name="t", source="", year="")
+        make_table([(1, 9), (1, 9)], name="t", source="", year="")
     with pytest.raises(UserError, match="--tables DIR"):
         find_table(Human(table="lsat"), None)
     with pytest.raises(UserError, match="is missing"):
@@ -178,7 +165,7 @@ def test_items_are_drawn_within_sections_and_a_flat_section_is_noted() -> None:
 
 def test_the_percentile_interval_holds_the_tie_range_and_the_sampling_error() -> None:
     exam = make_exam({"one": 40})
-    table = make_table([(n, 100 * n / 41) for n in range(41)], complete=True, name="t", source="s", year="2020")
+    table = make_table([(n, 100 * n / 41) for n in range(41)], name="t", source="s", year="2020")
     people = score_exam(exam, marks_of(exam, "r" * 20 + "w" * 20), {"": table}).all.exam.percentile
     assert people is not None
     assert (people.value, people.upper) == (pytest.approx(2000 / 41), pytest.approx(2100 / 41))
@@ -239,116 +226,6 @@ def test_clean_items_that_were_marked_alike_are_noted() -> None:
     score = score_exam(exam, marks_of(exam, "rrww" + "rrrr"), {}, contaminated={("one", "0"), ("one", "1")})
     alike = [note for note in score.notes if "marked alike" in note]
     assert [note.split(" were")[0] for note in alike] == ["All items of 'two'", "All clean items of 'one'"]
-
-
-def test_responses_are_read(tmp_path: Path) -> None:
-    exam = make_exam({"one": 2, "two": 1})
-    path = tmp_path / "r.jsonl"
-    rows = [
-        {"item": "one/0", "response": "A"},
-        {"item": "1", "response": None},
-        {"section": "two", "item": "0", "response": " "},
-    ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = read_responses(path, exam)
-    assert [found[key].text for key in exam.item_keys] == ["A", None, None]
-    assert [mark.share for mark in mark_by_key(exam, found).values()] == [1.0, None, None]
-    path.write_text('{"item": "one/0", "response": "A"}\n')
-    with pytest.raises(UserError, match="no response to 'one/1', 'two/0'"):
-        read_responses(path, exam)
-    assert read_responses(path, exam, blank_missing=True)["one", "1"].text is None
-    assert list(read_responses(path, exam, partial=True)) == [("one", "0")]
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ({"item": "0", "response": "A"}, "no item '0'"),
-        ({"item": "three/0", "response": "A"}, "no item 'three/0'"),
-        ({"item": "one/0"}, "response is None; a text, or null"),
-        ({"item": "one/0", "response": ["A"]}, "response is"),
-        ({"item": "one/0", "response": "A", "score": 1}, "only for items with a rubric"),
-        ({"item": "one/0", "response": True}, "line 1: response is True"),
-        ({"item": "one/0", "response": float("nan")}, "line 1: response is nan; a text"),
-        ({"item": "one/0", "response": float("-inf")}, "line 1: response is -inf; a text"),
-    ],
-)
-def test_responses_that_cannot_be_used(row: dict[str, Any], said: str, tmp_path: Path) -> None:
-    (tmp_path / "r.jsonl").write_text(json.dumps(row))
-    with pytest.raises(UserError, match=said):
-        read_responses(tmp_path / "r.jsonl", make_exam({"one": 1, "two": 1}))
-    (tmp_path / "r.jsonl").write_text('{"item": "one/0", "response": "A"}\n' * 2)
-    with pytest.raises(UserError, match="second response"):
-        read_responses(tmp_path / "r.jsonl", make_exam({"one": 1, "two": 1}))
-
-
-@pytest.mark.parametrize(
-    ("row", "said"),
-    [
-        ({"response": "x", "score": True}, "line 1: score is True; points from 0 to 3"),
-        ({"response": "x", "score": 4}, "line 1: score is 4; points from 0 to 3"),
-        ({"response": "x", "score": float("nan")}, "line 1: score is nan; points"),
-        ({"response": None, "score": 3}, "line 1: score is 3 and response is a blank"),
-        ({"response": " ", "score": 3}, "a blank has no score"),
-        ({"response": "x", "score": 2.5}, None),
-        ({"response": None, "score": None}, None),
-    ],
-)
-def test_scores_by_people(row: dict[str, Any], said: str | None, tmp_path: Path) -> None:
-    essay = {"name": "s", "items": [{"id": "1", "question": "?", "rubric": "r", "points": 3}]}
-    exam = Exam.model_validate({"name": "e", "sections": [essay]})
-    (tmp_path / "r.jsonl").write_text(json.dumps({"item": "s/1", **row}))
-    if said is None:
-        assert read_responses(tmp_path / "r.jsonl", exam)["s", "1"].score == row["score"]
-    else:
-        with pytest.raises(UserError, match=said):
-            read_responses(tmp_path / "r.jsonl", exam)
-
-
-SMALL = {"name": "small", "sections": [{"name": "s", "items": [{"id": 1, "question": "?", "answer": 4}]}]}
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"sections": []}, "sections is"),
-        ({"nmae": "x"}, "did you mean 'name'"),
-        ({"sections": [SMALL["sections"][0]] * 2}, "two sections are called 's'"),
-        ({"sections": [{"name": "s", "items": [{"id": 1, "question": "?"}]}]}, "needs an answer or a rubric"),
-        (
-            {"sections": [{"name": "s", "items": [{"id": 1, "question": "?", "choices": ["a"], "answer": "B"}]}]},
-            "from A to A",
-        ),
-        ({"sections": [{"name": "s", "items": [{"id": 1, "question": "?", "answer": 1}] * 2}]}, "two items '1'"),
-        ({"scale": {"table": [[1, 2], [1, 3]]}}, "raw scores of a table must rise"),
-        ({"scale": {"table": [[1, 2], [2, 1]]}}, "must not fall"),
-        ({"scale": {"slope": 0}}, "slope must be greater"),
-        ({"human": {"below": [[1, 50]]}}, "need their source and year"),
-        ({"human": {}}, "exactly one of table, below and shares"),
-        ({"human": {"below": [[1, 150]], "source": "s", "year": 2000}}, "150"),
-    ],
-)
-def test_exams_that_cannot_be_read(change: dict[str, Any], said: str, tmp_path: Path) -> None:
-    (tmp_path / "e.yaml").write_text(yaml.safe_dump(SMALL | change))
-    with pytest.raises(UserError, match=said):
-        read_exam(tmp_path / "e.yaml")
-
-
-def test_exam_files(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="does not exist"):
-        read_exam(tmp_path / "none.yaml")
-    (tmp_path / "e.json").write_text("[]")
-    with pytest.raises(UserError, match="holds a list"):
-        read_exam(tmp_path / "e.json")
-    (tmp_path / "e.yaml").write_text("name: 2020-01-01\n")
-    with pytest.raises(UserError, match="what JSON cannot"):
-        read_exam(tmp_path / "e.yaml")
-    item = {"id": 1, "question": "?", "answer": 4, "images": ["figure.png"]}
-    (tmp_path / "e.json").write_text(json.dumps({"name": "e", "sections": [{"name": "s", "items": [item]}]}))
-    with pytest.raises(UserError, match="'s/1' has no picture figure"):
-        read_exam(tmp_path / "e.json")
-    (tmp_path / "figure.png").write_bytes(b"")
-    assert read_exam(tmp_path / "e.json").sections[0].items[0].accepted == ("4",)
 
 
 @pytest.fixture

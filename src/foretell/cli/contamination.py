@@ -70,7 +70,7 @@ def _items(arguments: argparse.Namespace) -> list[ItemText]:
     """Of a .jsonl file, an exam's file, or a task of the registry."""
     path = Path(arguments.items)
     suffix = inner_suffix(path)
-    if suffix == ".json" or (suffix in (".yaml", ".yml") and "sections" in read_yaml(path)):
+    if suffix == ".json" or (suffix in (".yaml", ".yml") and "sections" in read_yaml(path, "file")):
         return exam_items(read_exam(path))
     if suffix == ".jsonl":
         return read_items(path, arguments.fields.split(",") if arguments.fields else ())

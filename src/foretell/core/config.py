@@ -31,24 +31,39 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=Settings)
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a recipe.
+class _TextLoader(yaml.SafeLoader):
+    """Scalars stay the texts that they are, null apart: no number is rewritten, no ``1:30`` and no ``no`` is one."""
+
+
+_TextLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in ("null", "merge")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_yaml(path: Path, what: str = "recipe", *, as_texts: bool = False) -> dict[str, Any]:
+    """Read a mapping.
+
+    Args:
+        path: of the file.
+        what: it is, for errors.
+        as_texts: numbers, dates and words of truth are left as they are written; a model converts what its fields ask.
 
     Raises:
         UserError: where the file is missing, is not text, not YAML, or not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _TextLoader if as_texts else yaml.SafeLoader)
     except FileNotFoundError as error:
-        raise UserError(f"The recipe {path} does not exist.") from error
+        raise UserError(f"The {what} {path} does not exist.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The recipe {path} is not readable as text ({error}).") from error
+        raise UserError(f"The {what} {path} is not readable as text ({error}).") from error
     except yaml.YAMLError as error:
-        raise UserError(f"The recipe {path} is not YAML: {' '.join(str(error).split())}") from error
+        raise UserError(f"The {what} {path} is not YAML: {' '.join(str(error).split())}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"The recipe {path} holds a {type(content).__name__}; a mapping of keys to values is expected.")
+        raise UserError(f"The {what} {path} holds a {type(content).__name__}; a mapping of keys to values is expected.")
     return content
 
 
@@ -144,9 +159,9 @@ def _expected(model: type[BaseModel], detail: ErrorDetails) -> str | None:
     return "a list is expected, as " + ('["...", "..."]' if item is str else "[1, 2]")
 
 
-def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
+def _sentence(model: type[BaseModel], detail: ErrorDetails, what: str) -> str:
     location = detail["loc"]
-    name = ".".join(str(part) for part in location) or "the recipe"
+    name = ".".join(str(part) for part in location) or f"the {what}"
     if detail["type"] == "extra_forbidden":
         keys = _keys_at(model, location[:-1])
         beside = difflib.get_close_matches(str(location[-1]), keys, n=1, cutoff=0.7)
@@ -161,8 +176,8 @@ def _sentence(model: type[BaseModel], detail: ErrorDetails) -> str:
     return f"{name} is {detail['input']!r}: {message[0].lower()}{message[1:]}."
 
 
-def build(model: type[S], values: Mapping[str, Any]) -> S:
-    """Validate ``values`` into settings.
+def build(model: type[S], values: Mapping[str, Any], what: str = "recipe") -> S:
+    """Validate ``values`` into settings; ``what`` names them all in errors.
 
     Raises:
         UserError: one sentence a fault: field, value, and what is accepted; an unknown key names the nearest one.
@@ -170,7 +185,7 @@ def build(model: type[S], values: Mapping[str, Any]) -> S:
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise UserError(" ".join(_sentence(model, detail) for detail in error.errors()[:5])) from error
+        raise UserError(" ".join(_sentence(model, detail, what) for detail in error.errors()[:5])) from error
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -90,7 +90,7 @@ class Human(Settings):
 class ExamItem(Settings):
     """One question: of choices, with a short answer, or free with a rubric."""
 
-    model_config = ConfigDict(coerce_numbers_to_str=True)  # YAML reads "answer: 42" as a number
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # of JSON
 
     id: str = Field(min_length=1)
     """Unique within the section."""
@@ -186,6 +186,10 @@ class Exam(Settings):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
             raise ValueError(f"two sections are called '{twice}'")
+        keys = [item_key(*key) for key in self.item_keys]
+        if len(set(keys)) < len(keys):
+            twice = next(name for name in keys if keys.count(name) > 1)
+            raise ValueError(f"two items are called '{twice}', by section and item; rename one of the sections")
         return self
 
     @property
@@ -200,18 +204,19 @@ def item_key(section: str, item: str) -> str:
 
 
 def read_exam(path: Path) -> Exam:
-    """Read an exam from YAML or JSON.
+    """Read an exam from YAML or JSON; in YAML every answer and choice is the text that is written.
 
     Raises:
         UserError: where the file cannot be read, a field is wrong, or a picture is missing.
     """
     if not path.is_file():
         raise UserError(f"The exam {path} does not exist; a .yaml or .json file is expected.")
-    content: Any = read_json(path) if path.suffix.lower() == ".json" else read_yaml(path)
+    is_json = path.suffix.lower() == ".json"
+    content: Any = read_json(path) if is_json else read_yaml(path, "exam", as_texts=True)
     if not isinstance(content, dict):
         raise UserError(f"{path} holds a {type(content).__name__}; a mapping with name and sections is expected.")
     try:
-        exam = build(Exam, json.loads(json.dumps(content)))
+        exam = build(Exam, json.loads(json.dumps(content)), "exam")
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} holds what JSON cannot ({error}).") from error
     except UserError as error:

@@ -35,7 +35,6 @@ class PercentileTable:
     Attributes:
         scores: rising.
         below: percentage, 0 to 100, that scored lower than each; never falling.
-        complete: whether every score that can be got is listed, so that the next one ends a score's range.
         name: which table it is.
         source: where it is published.
         year: of the people, in words where they are of several years.
@@ -43,7 +42,6 @@ class PercentileTable:
 
     scores: tuple[float, ...]
     below: tuple[float, ...]
-    complete: bool
     name: str
     source: str
     year: str
@@ -60,9 +58,7 @@ class PercentileTable:
         return padded[place], padded[place + 1]
 
 
-def make_table(
-    rows: Sequence[tuple[float, float]], *, complete: bool, name: str, source: str, year: str
-) -> PercentileTable:
+def make_table(rows: Sequence[tuple[float, float]], *, name: str, source: str, year: str) -> PercentileTable:
     """A table from rows (score, percentage below) in any order.
 
     Raises:
@@ -78,7 +74,7 @@ def make_table(
             raise UserError(f"The table {name} is no table of percentiles: the score {second:g} {why}.")
     if not all(0 <= value <= 100 for value in below):
         raise UserError(f"The table {name} has a percentage outside 0 to 100.")
-    return PercentileTable(tuple(scores), tuple(below), complete, name, source, year)
+    return PercentileTable(tuple(scores), tuple(below), name, source, year)
 
 
 def from_shares(shares: Mapping[float, float], *, name: str, source: str, year: str) -> PercentileTable:
@@ -87,7 +83,7 @@ def from_shares(shares: Mapping[float, float], *, name: str, source: str, year: 
     for score in sorted(shares):
         rows.append((score, 100.0 * running / total))
         running += shares[score]
-    return make_table(rows, complete=True, name=name, source=source, year=year)
+    return make_table(rows, name=name, source=source, year=year)
 
 
 def find_table(human: Human, folder: Path | None) -> PercentileTable:
@@ -103,7 +99,7 @@ def find_table(human: Human, folder: Path | None) -> PercentileTable:
     if human.shares:
         return from_shares(human.shares, name="shares", source=human.source, year=str(human.year))
     if human.below:
-        return make_table(human.below, complete=False, name="below", source=human.source, year=str(human.year))
+        return make_table(human.below, name="below", source=human.source, year=str(human.year))
     if folder is None:
         raise UserError(f"The percentiles are those of the table '{human.table}'; its folder is needed: --tables DIR.")
     readers = {"lsat": _lsat, "ap": _ap, "gre": _gre, "ube": _ube, "amc": _amc}
@@ -122,7 +118,7 @@ def _lsat(folder: Path, form: str | None) -> PercentileTable:
     periods = {name.removeprefix("lsat_curve_"): rows for name, rows in content.items()}
     period = _chosen("lsat", form or max(periods), periods)
     rows = [(float(row["equated_score"]), float(row["percentile"])) for row in periods[period]]
-    return make_table(rows, complete=True, name=f"lsat {period}", source="LSAC, by github.com/s2t2/lsat-curve",
+    return make_table(rows, name=f"lsat {period}", source="LSAC, by github.com/s2t2/lsat-curve",
                       year=period.replace("_", " "))  # fmt: skip
 
 
@@ -151,7 +147,7 @@ def _gre(folder: Path, form: str | None) -> PercentileTable:
         raise UserError(f"The table 'gre' needs a form: {', '.join(forms)}.")
     rows, key = forms[_chosen("gre", form, forms)]
     year = key.removeprefix("gre_general_").removesuffix("_cross_section").replace("_", " ")
-    return make_table([(float(a), float(b)) for a, b in rows], complete=False, name=f"gre {form}",
+    return make_table([(float(a), float(b)) for a, b in rows], name=f"gre {form}",
                       source=content[key]["source"], year=year)  # fmt: skip
 
 
@@ -159,7 +155,7 @@ def _ube(folder: Path, form: str | None) -> PercentileTable:
     content = read_json(folder / OTHER_FILE)["ube_total_feb_2018_approx"]
     _chosen("ube", form or "2018", {"2018": content})
     rows = [(float(score), float(below)) for score, below in content["rows"]]
-    return make_table(rows, complete=False, name="ube total (approximate)", source=content["source"],
+    return make_table(rows, name="ube total (approximate)", source=content["source"],
                       year="2018 (February)")  # fmt: skip
 
 
@@ -173,7 +169,7 @@ def _amc(folder: Path, form: str | None) -> PercentileTable:
         raise UserError("The table 'amc' needs a form, such as 'AMC12A 2021 Fall'.")
     name = _chosen("amc", form, forms)
     share = float(str(invited[name[:5]]).removeprefix("top ").removesuffix("%"))
-    return make_table([(forms[name], 100.0 - share)], complete=False, name=f"amc {name} (AIME's cut-off)",
+    return make_table([(forms[name], 100.0 - share)], name=f"amc {name} (AIME's cut-off)",
                       source=content["source"], year=name.partition(" ")[2])  # fmt: skip
 
 
