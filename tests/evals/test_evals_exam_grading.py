@@ -13,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from answering import loaded, local
+from answering import loaded
+from exam_papers import EXAM, RUBRIC
 from scipy.stats import norm
 
 from foretell.cli.main import main
 from foretell.core.errors import UserError
 from foretell.evals.exams.agreement import GraderRefusedError, GradingConfig, measure_agreement, quadratic_kappa
-from foretell.evals.exams.asking import ask_exam, question_prompt, user_turn
-from foretell.evals.exams.form import Exam
 from foretell.evals.exams.marking import ExamResponse, mark_by_key
 from foretell.evals.exams.rubric import (
     LabelledResponse,
@@ -33,15 +32,6 @@ from foretell.evals.exams.rubric import (
 from foretell.evals.models import Decoding, Prompt
 
 sys.path.append(str(Path(__file__).parents[1] / "serve"))
-
-RUBRIC = "One point each for naming: osmosis, membrane, gradient."
-EXAM = Exam.model_validate({
-    "name": "biology",
-    "sections": [
-        {"name": "choice", "items": [{"id": 1, "question": "Pick.", "choices": ["p", "q"], "answer": "A"}]},
-        {"name": "essay", "items": [{"id": 1, "question": "How does water enter?", "rubric": RUBRIC, "points": 3}]},
-    ],
-})  # fmt: skip
 
 
 class CountingGrader:
@@ -159,29 +149,6 @@ def test_free_responses_are_graded() -> None:
         mark_by_model(EXAM, Path(), responses, marks, SilentGrader())
     by_person = mark_by_key(EXAM, {**responses, ("essay", "1"): ExamResponse(text, 1.5)})
     assert by_person["essay", "1"].share == 0.5 and by_person["essay", "1"].by == "person"
-
-
-def test_what_a_model_is_asked() -> None:
-    section = EXAM.sections[0].model_copy(update={"instruction": "Read."})
-    prompt = question_prompt(section, section.items[0])
-    assert prompt.startswith("Read.\n\nPick.\n\nA) p\nB) q\n\n") and '"Answer: X"' in prompt
-    assert question_prompt(EXAM.sections[1], EXAM.sections[1].items[0]) == "How does water enter?"
-    turn = user_turn("What?", [Path("a.png")])
-    assert turn.content[0]["content"] == [{"type": "image"}, {"type": "text", "text": "What?"}]  # type: ignore[index]
-
-
-def test_a_model_sits_and_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "deep" / "r.jsonl"
-    path.parent.mkdir()
-    path.write_text('{"item": "choice/1", "response": "A"}\n')
-    found = ask_exam(EXAM, tmp_path, local(), path, tokens=8)
-    assert found["choice", "1"].text == "A"  # what was there is kept
-    (expected,) = dict(
-        local().generate([user_turn(question_prompt(EXAM.sections[1], EXAM.sections[1].items[0]))], Decoding(8))
-    )[0]
-    assert found["essay", "1"].text == expected
-    assert len(path.read_text().splitlines()) == 2
-    assert ask_exam(EXAM, tmp_path, local(), path, tokens=8) == found
 
 
 def test_an_address_sits_and_is_too_weak_to_grade(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ from foretell.core.tables import read_table
 from foretell.evals.exams.agreement import GradingConfig
 from foretell.evals.exams.asking import ask_exam
 from foretell.evals.exams.form import Exam, item_key, read_exam
-from foretell.evals.exams.marking import ExamResponse, Key, Mark, mark_by_key, read_responses
+from foretell.evals.exams.marking import ExamResponse, Key, Mark, mark_by_key, read_responses, sitter
 from foretell.evals.exams.rubric import examine_grader, mark_by_model, read_labelled
 from foretell.evals.exams.scoring import ExamScore, Result, contaminated_items, score_exam
 from foretell.evals.exams.tables import find_table
@@ -35,6 +35,7 @@ def exam(arguments: argparse.Namespace) -> int:
     tables = {name: find_table(human, folder) for name, human in humans.items() if human is not None}
     contaminated, unknown = _contaminated(arguments, paper)
     responses = _responses(arguments, paper, path.parent)
+    model = sitter(responses)
     marks = mark_by_key(paper, responses)
     agreement = None
     if len(marks) < len(responses):
@@ -46,6 +47,7 @@ def exam(arguments: argparse.Namespace) -> int:
     record = {
         **score.record(), "exam_sha256": sha256_file(path), "source": paper.source, "year": paper.year,
         "seed": arguments.seed, "grader": agreement,
+        "model": model, "responses_sha256": sha256_file(Path(arguments.responses)),
         "items": [_item(paper, key, marks[key]) for key in paper.item_keys],
     }  # fmt: skip
     if arguments.output:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from foretell.core.errors import UserError
+from foretell.core.wording import listed
 from foretell.data.rows import read_jsonl
 from foretell.evals.exams.answers import is_right, read_answer
 from foretell.evals.exams.form import Exam, ExamItem, item_key
@@ -20,10 +21,19 @@ Key = tuple[str, str]  # section, item
 
 @dataclass(frozen=True)
 class ExamResponse:
-    """What was written for an item, or None for a blank; ``score`` where a person has graded it, in points."""
+    """What was written for an item.
+
+    Attributes:
+        text: None for a blank.
+        score: in points, where a person has graded it.
+        model: that has written it, where the row says so.
+        prompt_hash: hash of what it was asked, where the row says so.
+    """
 
     text: str | None
     score: float | None = None
+    model: str | None = None
+    prompt_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -90,15 +100,33 @@ def _response(row: Mapping[str, Any], item: ExamItem, place: str) -> ExamRespons
     if "response" not in row or not (text is None or isinstance(text, str) or number):
         raise UserError(f"{place}: response is {text!r}; a text, or null for a blank, is expected.")
     written = None if text is None or not str(text).strip() else str(text)
-    if score is None:
-        return ExamResponse(written)
+    if score is not None:
+        _require_score(score, item, written, place)
+    model, prompt = (None if row.get(name) is None else str(row[name]) for name in ("model", "prompt_hash"))
+    return ExamResponse(written, None if score is None else float(score), model, prompt)
+
+
+def _require_score(score: Any, item: ExamItem, written: str | None, place: str) -> None:
     if not item.rubric:
         raise UserError(f"{place}: score is {score!r}; points only for items with a rubric are expected.")
     if not isinstance(score, (int, float)) or isinstance(score, bool) or not 0 <= score <= item.points:
         raise UserError(f"{place}: score is {score!r}; points from 0 to {item.points} are expected.")
     if written is None:
         raise UserError(f"{place}: score is {score!r} and response is a blank; a blank has no score.")
-    return ExamResponse(written, float(score))
+
+
+def sitter(responses: Mapping[Key, ExamResponse]) -> str | None:
+    """The model that wrote the responses; None where no row names one.
+
+    Raises:
+        UserError: where they name several: no single one sat the exam.
+    """
+    names = sorted({response.model for response in responses.values() if response.model is not None})
+    if len(names) > 1:
+        raise UserError(
+            f"The responses are by {listed(names)}; one sitting is scored, so keep those of each in a file of its own."
+        )
+    return names[0] if names else None
 
 
 def _names(exam: Exam) -> dict[str, Key]:
