@@ -15,11 +15,15 @@ import pytest
 import yaml
 from answering import loaded
 from exam_papers import EXAM, RUBRIC
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import norm
 
 from foretell.cli.main import main
 from foretell.core.errors import UserError
+from foretell.evals.cache import AnswerCache
 from foretell.evals.exams.agreement import GraderRefusedError, GradingConfig, measure_agreement, quadratic_kappa
+from foretell.evals.exams.form import Exam
 from foretell.evals.exams.marking import ExamResponse, mark_by_key
 from foretell.evals.exams.rubric import (
     LabelledResponse,
@@ -28,6 +32,7 @@ from foretell.evals.exams.rubric import (
     grade_responses,
     mark_by_model,
     read_labelled,
+    read_score,
 )
 from foretell.evals.models import Decoding, Prompt
 
@@ -51,6 +56,10 @@ class CountingGrader:
 
     def likelihoods(self, pairs: Iterable[tuple[Prompt, str]]) -> Iterator[tuple[int, object]]:
         raise AssertionError("no exam asks for likelihoods")
+
+
+def forgetful() -> AnswerCache:
+    return AnswerCache(None)
 
 
 class LazyGrader(CountingGrader):
@@ -109,27 +118,40 @@ def test_agreement_and_its_interval() -> None:
 
 
 def test_a_weak_grader_is_refused_and_a_strong_one_is_not() -> None:
-    agreement = examine_grader(CountingGrader(), sample(), GradingConfig())
+    agreement = examine_grader(CountingGrader(), sample(), GradingConfig(), forgetful())
     assert agreement.value > 0.9 and agreement.n == 60
     for grader in (LazyGrader(), SilentGrader()):
         with pytest.raises(GraderRefusedError, match=r"grades are refused"):
-            examine_grader(grader, sample(), GradingConfig())
+            examine_grader(grader, sample(), GradingConfig(), forgetful())
     with pytest.raises(GraderRefusedError, match=r"a lower end of 0.99"):
-        examine_grader(CountingGrader(), sample(), GradingConfig(least=0.99))
+        examine_grader(CountingGrader(), sample(), GradingConfig(least=0.99), forgetful())
     with pytest.raises(UserError, match="has 10 responses; at least 20"):
-        examine_grader(CountingGrader(), sample(10), GradingConfig())
+        examine_grader(CountingGrader(), sample(10), GradingConfig(), forgetful())
     alike = [LabelledResponse("?", RUBRIC, 3, "osmosis", 1)] * 30
     with pytest.raises(UserError, match="kappa needs responses that differ"):
-        examine_grader(CountingGrader(), alike, GradingConfig())
+        examine_grader(CountingGrader(), alike, GradingConfig(), forgetful())
 
 
 @pytest.mark.parametrize(("said", "points"), [
     ("Score: -1", None), ("Score: \N{MINUS SIGN}1", None), ("Score - 2", 2), ("**Score:** 1", 1), ("Score: 4", None),
+    ("Score: 1\n(maximum score: 3)", 1), ("Score (0-3): 2", 2), ("Score: 2\nMaximum score: 3", 2),
+    ("Score: 2/3", 2), ("Score: **2 out of 3**", 2), ("Score: 2 of 10", None), ("Score: 2/10", None),
+    ("Score out of 3: 2", 2), ("Score (3 points at most) = 1", 1), ("__Score__: 0", 0), ("Final score: 2.", 2),
+    ("The score is clear.\nScore: 2\nThat is a score of two.", 2), ("Score: 1\nNo.\nScore: 2", 2),
+    ("So it gets a score: 2.", 2), ("It could get the maximum score: 3", None), ("Score: 2.5", None),
+    ("Score: 0-3", None), ("Score: 1 + 1", None), ("Score:\n2", 2), ("Score: two", None), ("", None),
+    ("Score: " + "9" * 5000, None),
 ])  # fmt: skip
 def test_what_a_grade_is_read_as(said: str, points: int | None) -> None:
     grader = CountingGrader()
     grader.grade = lambda response: said  # type: ignore[method-assign]
-    assert grade_responses(grader, [Ungraded("How?", RUBRIC, 3, "It.")]) == [points]
+    assert grade_responses(grader, [Ungraded("How?", RUBRIC, 3, "It.")], forgetful()) == [points]
+
+
+@given(st.text(), st.integers(1, 9))
+def test_any_text_is_read_as_a_score_or_none(text: str, points: int) -> None:
+    assert read_score(text, points) in (None, *range(points + 1))
+    assert read_score(f"{text}\nScore: {points}", points) == points
 
 
 @pytest.mark.parametrize("closing", ["</response>", "</response >", "</ RESPONSE>", "< / Response\n>"])
@@ -143,16 +165,55 @@ def test_free_responses_are_graded() -> None:
     responses = {("choice", "1"): ExamResponse("A"), ("essay", "1"): ExamResponse(text)}
     marks = mark_by_key(EXAM, responses)
     assert list(marks) == [("choice", "1")]
-    graded = mark_by_model(EXAM, Path(), responses, marks, CountingGrader())
+    graded = mark_by_model(EXAM, Path(), responses, marks, CountingGrader(), forgetful())
     assert graded["essay", "1"].share == pytest.approx(2 / 3) and graded["essay", "1"].by == "counter"
     with pytest.raises(UserError, match="named no score from 0 to 3 for 'essay/1'"):
-        mark_by_model(EXAM, Path(), responses, marks, SilentGrader())
+        mark_by_model(EXAM, Path(), responses, marks, SilentGrader(), forgetful())
     by_person = mark_by_key(EXAM, {**responses, ("essay", "1"): ExamResponse(text, 1.5)})
     assert by_person["essay", "1"].share == 0.5 and by_person["essay", "1"].by == "person"
 
 
-def test_an_address_sits_and_is_too_weak_to_grade(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+class BrokenGrader(CountingGrader):
+    """Has a limit of answers, after which it fails."""
+
+    def __init__(self, most: int) -> None:
+        self.left, self.asked = most, 0
+
+    def grade(self, response: str) -> str:
+        if not self.left:
+            raise UserError("The server is gone.")
+        self.left, self.asked = self.left - 1, self.asked + 1
+        return "I cannot say." if "unreadable" in response else super().grade(response)
+
+
+def test_grades_are_kept_as_they_come_and_all_unreadable_ones_are_named(tmp_path: Path) -> None:
+    items = [{"id": n, "question": "How?", "rubric": RUBRIC, "points": 3} for n in range(6)]
+    exam = Exam.model_validate({"name": "e", "sections": [{"name": "essay", "items": items}]})
+    texts = ["osmosis", "unreadable", "membrane", "osmosis at a membrane", "gradient", "quite unreadable"]
+    responses = {key: ExamResponse(text) for key, text in zip(exam.item_keys, texts, strict=True)}
+    place = tmp_path / "grades.sqlite"
+    with AnswerCache(place) as cache, pytest.raises(UserError, match="The server is gone"):
+        mark_by_model(exam, Path(), responses, {}, BrokenGrader(4), cache)
+    grader = BrokenGrader(99)
+    with AnswerCache(place) as cache, pytest.raises(UserError) as caught:
+        mark_by_model(exam, Path(), responses, {}, grader, cache)
+    assert grader.asked == 2 and str(caught.value) == (
+        "counter named no score from 0 to 3 for 'essay/1', from 0 to 3 for 'essay/5'; give these rows a score. "
+        "Other grades are kept."
+    )
+    for name in ("1", "5"):
+        responses["essay", name] = ExamResponse(responses["essay", name].text, 1.0)
+    marks = mark_by_key(exam, responses)
+    with AnswerCache(place) as cache:
+        marks |= mark_by_model(exam, Path(), responses, marks, BrokenGrader(0), cache)
+    assert [marks[key].share for key in exam.item_keys] == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3, 1 / 3, 1 / 3])
+
+
+def test_an_address_sits_and_is_too_weak_to_grade(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A small untrained model behind this project's own server."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     live = pytest.importorskip("live", reason="the extra 'serve' is not installed")
     (tmp_path / "e.yaml").write_text(yaml.safe_dump(EXAM.model_dump(mode="json")))
     rows = [

@@ -16,6 +16,7 @@ from foretell.core.errors import UserError
 from foretell.core.files import sha256_file, write_json
 from foretell.core.progress import say
 from foretell.core.tables import read_table
+from foretell.evals.cache import AnswerCache, usual_place
 from foretell.evals.exams.agreement import GradingConfig
 from foretell.evals.exams.asking import ask_exam
 from foretell.evals.exams.form import Exam, item_key, read_exam
@@ -99,9 +100,12 @@ def _grade(
     config = build(GradingConfig, {"measure": arguments.agreement, "least": arguments.least_agreement,
                                    "level": arguments.level, "seed": arguments.seed})  # fmt: skip
     grader = open_model(arguments.grader, arguments.grader_name)
-    agreement = examine_grader(grader, read_labelled(Path(arguments.labelled)), config)
-    say(agreement.sentence())
-    return agreement.record(), mark_by_model(paper, folder, responses, marks, grader)
+    labelled = read_labelled(Path(arguments.labelled))
+    place = Path(arguments.cache) if arguments.cache else usual_place()
+    with AnswerCache(None if arguments.no_cache else place) as cache:
+        agreement = examine_grader(grader, labelled, config, cache)
+        say(agreement.sentence())
+        return agreement.record(), mark_by_model(paper, folder, responses, marks, grader, cache)
 
 
 def _item(paper: Exam, key: Key, mark: Mark) -> dict[str, Any]:

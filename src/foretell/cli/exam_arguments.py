@@ -41,6 +41,8 @@ def add_exam(verbs: Any, model_help: str) -> None:
     exam.add_argument(
         "--labelled", metavar="JSONL", help="responses that people graded: the grader is examined on them"
     )
+    exam.add_argument("--cache", metavar="FILE", help="of grades (default ~/.cache/foretell/answers.sqlite)")
+    exam.add_argument("--no-cache", action="store_true", help="grade everything anew, and remember nothing")
     exam.add_argument("--agreement", choices=["kappa", "exact"], default="kappa", help="its measure (default kappa)")
     exam.add_argument("--least-agreement", type=float, default=0.7, metavar="X", help="that the interval's lower end "
                       "must reach (default 0.7)")  # fmt: skip
