@@ -201,6 +201,16 @@ def test_options_are_a_softmax() -> None:
         ("I am sure it is 12. The answer is 12.", None),
         ("Surely 7 apples. #### 7", None),
         ("It is likely that 20 of the 40 were red. The answer is 20", None),
+        ("I am 95% sure that the answer is 40%.", 0.95),
+        ("I'm not 100% sure, but the answer is B.", None),
+        ("I’m not 100% sure, but the answer is B. Confidence: 60%", 0.6),
+        ("It isn't even 50% likely; I am 80% certain of B.", 0.8),
+        ("I can't be 100% certain, 70 percent sure maybe", 0.7),
+        ("Confidence: 90%. I am sure that 30% is right.", 0.9),
+        ("The share is 30%, which I say with 90% confidence", 0.9),
+        ("It is not Paris, 80% sure", 0.8),
+        ("not 100%", None),
+        ("I am sure (90%)", 0.9),
     ],
 )
 def test_confidence_in_words_is_read(text: str, value: float | None) -> None:
@@ -225,3 +235,11 @@ def test_silent_answers_are_left_out() -> None:
     assert found.probability == pytest.approx([0.9, 0.6]) and found.true.tolist() == [1.0, 0.0]
     with pytest.raises(UserError, match="none says how sure it is"):
         verbal_confidences(rows[1:2])
+
+
+def test_of_several_samples_the_majority_is_not_paired_with_the_first() -> None:
+    """The first says B, the majority A, which is right: 90 % is no confidence in A."""
+    several = record("0", 1.0, texts=("Answer: B. Confidence: 90%", "Answer: A", "Answer: A"), answer="A")
+    alike = record("1", 0.0, texts=("Answer: C. Confidence: 70%",) * 3, answer="C")
+    found = verbal_confidences([several, alike])
+    assert found.probability == pytest.approx([0.7]) and found.true.tolist() == [0.0]

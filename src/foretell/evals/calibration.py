@@ -124,10 +124,14 @@ def option_confidences(rows: Sequence[ItemRecord], of: Of = "options") -> Confid
 def verbal_confidences(rows: Sequence[ItemRecord]) -> Confidences:
     """What answers say of how sure they are, with whether the item was answered right; silent ones are left out.
 
+    Items of several samples that differ are left out too: the answer is the majority's, and which of them gave it is
+    not recorded.
+
     Raises:
         UserError: where none says it.
     """
-    stated = [(row, said) for row in rows if row.texts and (said := stated_confidence(row.texts[0])) is not None]
+    single = [row for row in rows if len(set(row.texts)) == 1]
+    stated = [(row, said) for row in single if (said := stated_confidence(row.texts[0])) is not None]
     return Confidences(
         np.asarray([said for _, said in stated]), np.asarray([float(row.correct) for row, _ in stated]),
         np.arange(len(stated)),
@@ -135,40 +139,50 @@ def verbal_confidences(rows: Sequence[ItemRecord]) -> Confidences:
 
 
 _NUMBER = r"(?<![\d.,])(\d{1,3}(?:[.,]\d+)?|[.]\d+)"
-_PER_CENT = re.compile(_NUMBER + r"\s*(?:%|percent\b|per\s+cent\b)", re.IGNORECASE)
-# "confidence (0-100): 90", "Probability is about 0.8", "certainty of 8/10"; not "sure that it is 12".
+_SIGN = r"\s*(?:%|percent\b|per\s+cent\b)"
+_PER_CENT = re.compile(_NUMBER + _SIGN, re.IGNORECASE)
+# "confidence (0-100): 90", "Probability is about 0.8", "certainty of 8/10", "Confidence: 9%"; not "sure that it is 12".
 _NAMED = re.compile(
     r"\b(?:confidence|certainty|probability|likelihood)(?:\s+(?:level|score))?(?:\s*\([^)\n]*\))?"
     r"(?:\s*(?:\b(?:is|of)\b(?:\s+about\b)?|[:=*~]))*\s*" + _NUMBER + r"(?:\s*/\s*([1-9]\d{0,2}))?"
-    r"(?![\d%]|\s*(?:%|percent|per\s+cent))",
+    rf"(?!\d)({_SIGN})?",
     re.IGNORECASE,
 )
+_OF = re.compile(r"\s*(?:confiden\w*|certain\w*|sure|probab\w*|likel\w*)\b", re.IGNORECASE)
 _NEAR = re.compile(r"\b(?:confiden\w*|certain\w*|sure|probab\w*|likel\w*)\b", re.IGNORECASE)
+# "not 100% sure", "isn't even 50% likely", "not a 100% certainty"
+_DENIED = re.compile(
+    r"(?:\bnot|n['’]t)\s+(?:(?:a|about|at|be|being|completely|entirely|even|exactly|feel|fully|necessarily|quite|really)\s+)*$",
+    re.IGNORECASE,
+)
 NEAR = 60  # characters between a per cent and the word that makes it a confidence
 
 
 def stated_confidence(text: str) -> float | None:
     """The confidence, 0 to 1, that a text states last: "Confidence: 90%", "I am 80 percent sure", "confidence 0.9".
 
-    A per cent counts where a word of confidence is near, or where it is the only number of a text (an answer to "how
-    sure are you?"). A number above 1 without a sign is per cent.
+    One that is named, or a per cent directly before "sure", "certain", "confident" or "likely", counts before a per
+    cent with such a word near it, or that is the only number of a text (an answer to "how sure are you?"). What is
+    denied ("not 100% sure") does not count. A number above 1 without a sign is per cent.
 
     Returns:
         ``None`` where there is none, or it is above 100 %.
     """
-    found: list[tuple[int, float]] = []
+    found: list[tuple[bool, int, float]] = []  # whether it is named, where it is, value
     for match in _PER_CENT.finditer(text):
-        around = text[max(0, match.start() - NEAR) : match.end() + NEAR]
+        before = text[max(0, match.start() - NEAR) : match.start()]
+        direct = _OF.match(text, match.end()) is not None
         alone = re.fullmatch(r"\D*", text[: match.start()] + text[match.end() :])
-        if _NEAR.search(around) or alone:
-            found.append((match.start(), _value(match[1]) / 100))
+        near = _NEAR.search(before + match[0] + text[match.end() : match.end() + NEAR])
+        if (direct or near or alone) and not _DENIED.search(before):
+            found.append((direct, match.start(), _value(match[1]) / 100))
     for match in _NAMED.finditer(text):
         value = _value(match[1])
-        whole = int(match[2]) if match[2] else 1 if value <= 1 else 100
-        found.append((match.start(1), value / whole))
+        whole = 100 if match[3] else int(match[2]) if match[2] else 1 if value <= 1 else 100
+        found.append((True, match.start(1), value / whole))
     if not found:
         return None
-    value = max(found)[1]
+    value = max(found)[2]
     return value if value <= 1 else None
 
 

@@ -109,7 +109,9 @@ def grade_responses(grader: Model, ungraded: Sequence[Ungraded], cache: AnswerCa
     settings = [decoding.tokens, list(decoding.stop), decoding.temperature]
     prompts = (one.prompt for one in ungraded)
     questions = ((key_of([grader.digest, grader.start, "texts", one.identity, settings]), one) for one in prompts)
-    said = answered(questions, lambda asked: grader.generate(asked, decoding), cache, list, tuple)
+    said = answered(
+        questions, lambda asked: grader.generate(asked, decoding), cache, list, lambda kept: tuple(map(str, kept))
+    )
     with meter(f"grading by {grader.name}", len(ungraded)) as shown:
         for place, (text,) in said:
             found[place] = read_score(text, ungraded[place].points)
