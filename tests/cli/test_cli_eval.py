@@ -95,6 +95,31 @@ def test_mistakes_are_one_sentence(arguments: list[str], words: str, place: Path
     assert words in said(capsys, *arguments, code=2)
 
 
+def test_what_is_compared_with_is_read_before_anything_is_asked(
+    model: Path, place: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answering.small_model.built_kernels()
+    said(capsys, "--model", model, "--tasks", "pick.jsonl", "--out", "before")
+
+    def never(*_: object) -> None:
+        raise AssertionError("something was asked")
+
+    monkeypatch.setattr("foretell.evals.opening.open_model", never)
+    common = ["--model", model, "--out", "after", "--compare"]
+    assert "nowhere holds no results.json" in said(capsys, "--tasks", "pick.jsonl", *common, "nowhere", code=2)
+    assert "before has no results of say; it has pick." in said(
+        capsys, "--tasks", "pick.jsonl,say.jsonl", *common, "before", code=2
+    )
+    results = json.loads((place / "before" / "results.json").read_text())
+    results["pick"]["version"] = 0
+    (place / "before" / "results.json").write_text(json.dumps(results))
+    text = said(capsys, "--tasks", "pick.jsonl", *common, "before", code=2)
+    assert "before has pick by version 0, and it is scored by" in text
+    (place / "before" / "items.parquet").write_bytes(b"")
+    assert "no table of items" in said(capsys, "--tasks", "pick.jsonl", *common, "before", code=2)
+    assert not (place / "after").exists()
+
+
 def test_missing_data_is_said_with_what_is_expected(model: Path, place: Path, capsys) -> None:
     answering.small_model.built_kernels()
     text = said(capsys, "--model", model, "--tasks", "pick.jsonl,piqa", "--out", "o", code=2)

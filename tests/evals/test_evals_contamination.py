@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foretell.cli import contamination as verb
 from foretell.cli.main import main
 from foretell.core.errors import UserError
 from foretell.data.overlap.build import Index, build_index, open_index
@@ -207,6 +208,24 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert record["scores"][0]["headline"] == 0.0
     assert main([*common, "--output", str(tmp_path / "v.txt")]) == 2
     assert main(["contamination", "check", str(tmp_path), str(tmp_path / "quiz.jsonl")]) == 2
+
+
+@pytest.mark.parametrize("name", ["v.txt", "v.csv", "v", "taken/v.jsonl", "folder.jsonl"])
+def test_where_verdicts_go_is_seen_to_before_the_search(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_index(tmp_path, ["some text"])
+    (tmp_path / "quiz.jsonl").write_text('{"item": "1", "text": "other text"}\n')
+    (tmp_path / "taken").write_text("")
+    (tmp_path / "folder.jsonl").mkdir()
+
+    def never(*_: object) -> None:
+        raise AssertionError("something was looked for")
+
+    monkeypatch.setattr(verb, "check_items", never)
+    check = ["contamination", "check", str(tmp_path / "index"), str(tmp_path / "quiz.jsonl")]
+    assert main([*check, "--output", str(tmp_path / name)]) == 2
+    assert str(tmp_path / name.partition("/")[0]) in capsys.readouterr().err.replace("\n", "")
 
 
 def test_another_method_is_refused(tmp_path: Path) -> None:

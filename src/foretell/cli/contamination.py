@@ -12,6 +12,8 @@ from rich.table import Table
 
 from foretell.cli.output import out
 from foretell.core.config import read_yaml
+from foretell.core.errors import UserError
+from foretell.core.files import require_writable
 from foretell.core.progress import duration, say
 from foretell.data.compression import inner_suffix
 from foretell.evals.contamination.check import METHODS, Verdict, check_items, write_verdicts
@@ -19,6 +21,7 @@ from foretell.evals.contamination.items import ItemText, exam_items, read_items,
 from foretell.evals.contamination.scores import Score, SplitScore, read_scores, split_scores
 from foretell.evals.exams.form import read_exam
 
+SUFFIXES = (".jsonl", ".parquet")  # of verdicts
 NAMES = {"substring": "50-character substrings", "ngram": "13-grams"}
 
 
@@ -45,6 +48,8 @@ def _check(arguments: argparse.Namespace) -> int:
     from foretell.data.overlap.build import open_index
 
     methods = tuple(METHODS) if arguments.method == "both" else (arguments.method,)
+    if arguments.output:
+        _require_output(Path(arguments.output))
     items = _items(arguments)
     scores = read_scores(Path(arguments.scores)) if arguments.scores else None
     index = open_index(Path(arguments.index))
@@ -64,6 +69,15 @@ def _check(arguments: argparse.Namespace) -> int:
     if split:
         _print_scores(split)
     return 0
+
+
+def _require_output(path: Path) -> None:
+    """See before anything is looked for that the verdicts can be written."""
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"--output is '{path}'; a name that ends in {' or '.join(SUFFIXES)} is expected.")
+    if path.is_dir():
+        raise UserError(f"--output is '{path}', which is a folder; a file is expected.")
+    require_writable(path.parent)
 
 
 def _items(arguments: argparse.Namespace) -> list[ItemText]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from foretell.cli.output import out
 from foretell.core.errors import UserError
 from foretell.core.progress import say
-from foretell.core.wording import plural
+from foretell.core.wording import listed, plural
 
 if TYPE_CHECKING:
     from foretell.evals.asking import Asking
@@ -27,9 +27,14 @@ def eval(arguments: argparse.Namespace) -> int:
         raise UserError("eval: --tasks is missing; names of tasks are expected (foretell eval --list lists them).")
     if not arguments.out:
         raise UserError("eval: --out is missing; a folder for the results is expected.")
+    from foretell.tasks.registry import find_tasks
+
     folder, names = Path(arguments.out), _names(arguments.tasks)
     if names:
-        results = _evaluate(arguments, names, folder)
+        tasks = find_tasks(names)
+        if arguments.compare:
+            _require_comparable(Path(arguments.compare), tasks)
+        results = _evaluate(arguments, tasks, folder)
         _print_results(results)
     compared = list(results) if names else None
     if arguments.compare:
@@ -44,15 +49,32 @@ def _names(given: str | None) -> list[str]:
     return [name.strip() for name in (given or "").split(",") if name.strip()]
 
 
-def _evaluate(arguments: argparse.Namespace, names: Sequence[str], folder: Path) -> dict[str, Any]:
+def _require_comparable(folder: Path, tasks: Sequence[Task]) -> None:
+    """See before anything is asked that a folder holds results of these tasks, scored as they are now."""
+    from foretell.evals.records import read_items, read_results
+
+    results = read_results(folder)
+    read_items(folder)
+    missing = [task.name for task in tasks if task.name not in results]
+    if missing:
+        raise UserError(f"{folder} has no results of {listed(missing)}; it has {listed(sorted(results) or ['none'])}.")
+    for task in tasks:
+        for field in ("version", "metric"):
+            there, now = results[task.name][field], getattr(task, field)
+            if there != now:
+                raise UserError(
+                    f"{folder} has {task.name} by {field} {there!r}, and it is scored by {now!r} now; results of one "
+                    f"{field} can be compared."
+                )
+
+
+def _evaluate(arguments: argparse.Namespace, tasks: Sequence[Task], folder: Path) -> dict[str, Any]:
     from foretell.evals.asking import Asking
     from foretell.evals.cache import AnswerCache, usual_place
     from foretell.evals.opening import open_model
     from foretell.evals.run import evaluate
     from foretell.tasks.code.grading import GRADER
-    from foretell.tasks.registry import find_tasks
 
-    tasks = find_tasks(names)
     asking = Asking(
         shots=arguments.shots, chat=arguments.chat, samples=arguments.samples, temperature=arguments.temperature,
         seed=arguments.seed, limit=arguments.limit,

@@ -13,7 +13,7 @@ from rich.table import Table
 from foretell.cli.output import out
 from foretell.core.config import build
 from foretell.core.errors import UserError
-from foretell.core.files import sha256_file, write_json
+from foretell.core.files import require_writable, sha256_file, write_json
 from foretell.core.progress import say
 from foretell.core.tables import read_table
 from foretell.evals.cache import AnswerCache, usual_place
@@ -34,6 +34,8 @@ def exam(arguments: argparse.Namespace) -> int:
     folder = Path(arguments.tables) if arguments.tables else None
     humans = {"": paper.human, **{section.name: section.human for section in paper.sections}}
     tables = {name: find_table(human, folder) for name, human in humans.items() if human is not None}
+    if arguments.output:
+        require_writable(Path(arguments.output).parent)
     contaminated, unknown = _contaminated(arguments, paper)
     responses = _responses(arguments, paper, path.parent)
     model = sitter(responses)
