@@ -72,7 +72,7 @@ def test_a_yaml_file_says_how_it_is_asked_and_graded(tmp_path: Path) -> None:
     )
     task = find_task(str(tmp_path / "look.yaml"))
     data = task.load(tmp_path)
-    assert (task.name, task.version, task.shots, task.average, task.source) == ("look", 3, 1, "groups", "mine; CC0")
+    assert (task.name, task.version, task.shots, task.average, task.source) == ("look", "3.2", 1, "groups", "mine; CC0")
     prompt = text_prompt(task, data, data.items[0], choose_examples(task, data, data.items[0], 1))
     assert prompt.text == "Look.\nQ (small): Who?\nA. x\nB. y\nA: So. A\n\n<image>\nQ (big): What?\nA. cat\nB. dog\nA:"
     assert prompt.images == (tmp_path / "a.png",)

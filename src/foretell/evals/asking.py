@@ -60,7 +60,8 @@ class Asking:
 
     def decoding(self, task: Task) -> Decoding:
         """How its answers are generated."""
-        return Decoding(task.tokens, task.stop, self._temperature, self.samples, self.seed)
+        stop = task.chat_stop if self.chat else task.stop
+        return Decoding(task.tokens, stop, self._temperature, self.samples, self.seed)
 
     def chosen(self, items: Sequence[Item]) -> list[Item]:
         """The items that are asked, in their order."""

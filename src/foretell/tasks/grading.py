@@ -10,6 +10,7 @@ from typing import TypeVar
 from foretell.tasks.task import Grade, Item, Response
 
 Answer = TypeVar("Answer")
+NEXT_QUESTION = ("\nQ:", "\nQuestion:")  # what a model goes on with that asks itself the next one
 
 
 def option_length(text: str) -> int:

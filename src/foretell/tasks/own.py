@@ -22,7 +22,7 @@ from foretell.data.compression import inner_suffix, open_bytes
 from foretell.tasks.extract import as_number, final_number, same_number, short_answer, yes_or_no
 from foretell.tasks.extract_options import chosen_option
 from foretell.tasks.files import Row, parse_rows, read_text
-from foretell.tasks.grading import cut, grade_choice, grade_samples
+from foretell.tasks.grading import NEXT_QUESTION, cut, grade_choice, grade_samples
 from foretell.tasks.openai_evals import is_evals_row, sample_item
 from foretell.tasks.prompting import IMAGE
 from foretell.tasks.spans import exact_match, normalised, word_f1
@@ -30,6 +30,7 @@ from foretell.tasks.task import Grade, Item, Option, Response, Task, TaskData
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SUFFIXES = (".jsonl", ".yaml", ".yml")
+GRADING = 2  # version of what this module makes of rows and answers
 Grader = Literal["exact", "number", "f1", "includes", "starts", "yes_no", "letter"]
 _FIELD = re.compile(r"\{(\w+)\}")
 
@@ -39,10 +40,11 @@ class OwnTask(BaseModel):
 
     Attributes:
         name: by which results call it; the file's name where it is empty.
-        version: raised by its author whenever a score changes.
+        version: raised by its author whenever a score changes; results show it with :data:`GRADING` behind it.
         prompt: with ``{question}`` and any other field of the row; ``{choices}`` are lettered lines.
         options: how choices are answered: written out after the prompt, or by their letters.
         grader: of generated answers.
+        stop: texts that end an answer; in chats only those that the file names.
         shots: worked examples, drawn from ``examples``, else from the other items.
         data: JSONL, JSON, CSV or Parquet beside the file; ``items`` in it otherwise.
         examples: the same, of worked examples.
@@ -89,11 +91,13 @@ def read_task(path: Path) -> Task:
     items = _items(rows, settings, path, "")
     data = TaskData(items, {"": _pool(path, settings, items)}, source=path.name)
     metric = "acc" if choice else "f1" if settings.grader == "f1" else "exact"
+    told = "stop" in settings.model_fields_set
     return Task(
-        name, settings.version, "choice" if choice else "generate", metric, lambda folder: data,
+        name, f"{settings.version}.{GRADING}", "choice" if choice else "generate", metric, lambda folder: data,
         grade_choice if choice else functools.partial(grade_own, settings.grader), settings.source,
         shots=settings.shots, instruction=settings.instruction, separator=settings.separator,
-        stop=() if choice else tuple(settings.stop), tokens=settings.tokens, average=settings.average, files=str(path),
+        stop=() if choice else tuple(settings.stop), chat_stop=tuple(settings.stop) if told and not choice else (),
+        tokens=settings.tokens, average=settings.average, files=str(path),
     )  # fmt: skip
 
 
@@ -250,7 +254,7 @@ def _yes_no(accepted: list[str]) -> tuple[Callable[[str], Any], Callable[[Any], 
 
 def _letter(accepted: list[str]) -> tuple[Callable[[str], Any], Callable[[Any], bool]]:
     known = dict.fromkeys(LETTERS[: max(5, *(LETTERS.find(one[:1]) + 1 for one in accepted))], "")
-    return lambda text: chosen_option(cut(text, ("\nQuestion:",)), known), lambda letter: letter in accepted
+    return lambda text: chosen_option(cut(text.strip(), NEXT_QUESTION), known), lambda letter: letter in accepted
 
 
 _GRADERS: dict[str, Callable[[list[str]], tuple[Callable[[str], Any], Callable[[Any], bool]]]] = {

@@ -103,7 +103,7 @@ class Task:
 
     Attributes:
         name: by which it is asked for.
-        version: raised whenever data, prompt or grader change a score.
+        version: raised whenever data, prompt or grader change a score; a text where two such numbers are told apart.
         kind: whether options are compared or an answer is generated.
         metric: the headline score, a name that ``grade`` gives.
         load: reads the data from a folder, by the file names that the task documents; raises UserError.
@@ -112,7 +112,8 @@ class Task:
         shots: worked examples where the user says nothing.
         instruction: what comes before the examples; ``{group}`` is the item's.
         separator: between examples.
-        stop: texts that end a generated answer.
+        stop: texts that end a generated answer, where it goes on from a text.
+        chat_stop: the same where it is a turn of a chat, which ends by itself and may hold blank lines and headings.
         tokens: most that are generated.
         average: whether the headline is the mean over items or the mean over groups of their means.
         files: what ``load`` expects in the folder, for people.
@@ -121,7 +122,7 @@ class Task:
     """
 
     name: str
-    version: int
+    version: int | str
     kind: Literal["choice", "generate"]
     metric: str
     load: Callable[[Path], TaskData]
@@ -131,6 +132,7 @@ class Task:
     instruction: str = ""
     separator: str = "\n\n"
     stop: tuple[str, ...] = ()
+    chat_stop: tuple[str, ...] = ()
     tokens: int = 256
     average: Literal["items", "groups"] = "items"
     files: str = ""

@@ -13,6 +13,7 @@ from foretell.data.rows import read_jsonl
 from foretell.tasks.code.grading import GRADER, Grader, defines, fenced_code, program_grader
 from foretell.tasks.code.sandbox import Check
 from foretell.tasks.files import find_file, read_rows
+from foretell.tasks.grading import cut
 from foretell.tasks.task import Item, Task, TaskData
 
 HUMANEVAL_FIELDS = ("task_id", "prompt", "test", "entry_point", "canonical_solution")
@@ -41,12 +42,15 @@ def humaneval_item(record: Mapping[str, Any], place: str) -> Item:
 def humaneval_check(item: Item, text: str) -> Check:
     """The program of a completion, with its tests.
 
-    The text goes on from the prompt; one in Markdown gives its code block, which may hold the whole function.
+    The text goes on from the prompt and ends where the function does; one in Markdown gives its code block, which may
+    hold the whole function.
     """
     entry = item.extra["entry"]
     block = fenced_code(text, entry)
     if block is not None and defines(block, entry):
         program = item.prompt[: item.prompt.rfind(f"def {entry}")] + block
+    elif block is None and not defines(text, entry):
+        program = item.prompt + cut(text, HUMANEVAL_STOP)  # a chat is not cut while it is written
     else:
         program = item.prompt + (text if block is None else block)
     # What the tests use besides the function under test is the prompt's: find_zero is tested by the prompt's poly.
@@ -68,7 +72,7 @@ def humaneval(grader: Grader | None = None) -> Task:
     """HumanEval: 164 functions to complete from signature and docstring."""
     return Task(
         name="humaneval",
-        version=1,
+        version=2,
         kind="generate",
         metric="pass@1",
         load=load_humaneval,
@@ -155,7 +159,7 @@ def mbpp(grader: Grader | None = None) -> Task:
     """MBPP: 500 short tasks in words, three of their tests shown."""
     return Task(
         name="mbpp",
-        version=1,
+        version=2,
         kind="generate",
         metric="pass@1",
         load=load_mbpp,
@@ -164,6 +168,7 @@ def mbpp(grader: Grader | None = None) -> Task:
         source="github.com/google-research/google-research/tree/master/mbpp, CC BY 4.0",
         shots=3,
         stop=("[DONE]",),
+        chat_stop=("[DONE]",),
         tokens=512,
         files=" or ".join(MBPP_FILES),
     )

@@ -13,12 +13,13 @@ from typing import Any
 
 from foretell.tasks.extract import as_number, final_number, same_number
 from foretell.tasks.files import Row, find_file, find_optional, read_rows
-from foretell.tasks.grading import cut, grade_samples
+from foretell.tasks.grading import NEXT_QUESTION, cut, grade_samples
 from foretell.tasks.sets.common_sense import source_of
 from foretell.tasks.task import Grade, Item, Response, Task, TaskData
 
 STEP_BY_STEP = "Let's think step by step."
 STOP = ("Q:", "\nQuestion:")
+VERSION = 2
 _WORKED = (
     (
         "There are 15 trees in the grove. Grove workers will plant trees in the grove today. After they are done, "
@@ -145,7 +146,10 @@ def grade_number(item: Item, response: Response) -> Grade:
     """``exact``: whether the final number of the solution is the item's; of several samples, the most frequent one."""
     wanted = as_number(str(item.gold[0]), item.identity)
     return grade_samples(
-        response, "exact", lambda text: final_number(cut(text, STOP)), lambda found: same_number(found, wanted)
+        response,
+        "exact",
+        lambda text: final_number(cut(text.strip(), NEXT_QUESTION)),
+        lambda found: same_number(found, wanted),
     )
 
 
@@ -153,9 +157,9 @@ def _pair(name: str, names: tuple[str, ...], problem: Callable[[Row], tuple[str,
     shared: dict[str, Any] = {"stop": STOP, "tokens": 512, "files": f"{' or '.join(names)}."}
     few = name if name != "gsm8k" else "gsm8k_cot"
     return [
-        Task(few, 1, "generate", "exact", functools.partial(load, names, problem, False), grade_number, source,
+        Task(few, VERSION, "generate", "exact", functools.partial(load, names, problem, False), grade_number, source,
              shots=8, **shared),
-        Task(f"{few}_zeroshot" if name == "gsm8k" else f"{name}_cot_zeroshot", 1, "generate", "exact",
+        Task(f"{few}_zeroshot" if name == "gsm8k" else f"{name}_cot_zeroshot", VERSION, "generate", "exact",
              functools.partial(load, names, problem, True), grade_number, source, family=few, **shared),
     ]  # fmt: skip
 
@@ -165,8 +169,8 @@ def tasks() -> list[Task]:
     gsm8k = "Cobbe et al. 2021, github.com/openai/grade-school-math; MIT"
     tests = tuple(name.format("test") for name in GSM8K)
     found = [
-        Task("gsm8k", 1, "generate", "exact", load_gsm8k, grade_number, gsm8k, shots=5, stop=("Question:",), tokens=512,
-             files=f"{' or '.join(tests)}; for worked examples train.jsonl beside it."),
+        Task("gsm8k", VERSION, "generate", "exact", load_gsm8k, grade_number, gsm8k, shots=5, stop=("Question:",),
+             tokens=512, files=f"{' or '.join(tests)}; for worked examples train.jsonl beside it."),
         *_pair("gsm8k", tests, gsm8k_problem, gsm8k),
         *_pair("svamp", ("SVAMP/SVAMP.json", "SVAMP.json", "zero_shot_cot/SVAMP_SVAMP.json"), svamp_problem,
                "Patel et al. 2021, github.com/arkilpatel/SVAMP; MIT"),

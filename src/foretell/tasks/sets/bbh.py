@@ -134,7 +134,7 @@ def grade(item: Item, response: Response) -> Grade:
 
 def _task(name: str, names: Sequence[str], chain_of_thought: bool, family: str = "") -> Task:
     return Task(
-        name, 1, "generate", "exact", functools.partial(load, tuple(names), chain_of_thought), grade, SOURCE,
+        name, 2, "generate", "exact", functools.partial(load, tuple(names), chain_of_thought), grade, SOURCE,
         shots=3, stop=STOP, tokens=1024 if chain_of_thought else 128, average="groups", files=FILES, family=family,
     )  # fmt: skip
 

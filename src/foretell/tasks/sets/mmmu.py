@@ -162,7 +162,7 @@ def tasks() -> list[Task]:
     for name, pro in (("mmmu", False), ("mmmu_pro", True)):
         for suffix, chain_of_thought in (("", False), ("_cot", True)):
             found.append(
-                Task(name + suffix, 1, "generate", "exact", functools.partial(load, pro, chain_of_thought),
+                Task(name + suffix, 2, "generate", "exact", functools.partial(load, pro, chain_of_thought),
                      functools.partial(grade, pro), source, tokens=1024 if chain_of_thought else 256,
                      files=files[pro], family=name if suffix else "")
             )  # fmt: skip

@@ -12,7 +12,7 @@ from foretell.core.errors import UserError
 from foretell.tasks.extract import answer_line
 from foretell.tasks.files import Row, find_file, find_optional, parse_json, read_json, read_rows
 from foretell.tasks.folders import find_folder
-from foretell.tasks.grading import cut, grade_choice, grade_mc1, grade_mc2
+from foretell.tasks.grading import NEXT_QUESTION, cut, grade_choice, grade_mc1, grade_mc2
 from foretell.tasks.sets.common_sense import BARE, source_of, text_options
 from foretell.tasks.spans import drop_scores, exact_match, word_f1
 from foretell.tasks.task import Grade, Item, Response, Task, TaskData
@@ -180,15 +180,12 @@ def _drop_answer(answer: Any, row: Row) -> tuple[str, ...]:
 
 def grade_drop(item: Item, response: Response) -> Grade:
     """``f1`` and ``exact`` of the first sample, its spans parted by commas where the answer has several."""
-    text = answer_line(cut(response.texts[0], DROP_STOP)) if response.texts else ""
+    text = answer_line(cut(response.texts[0].strip(), NEXT_QUESTION)) if response.texts else ""
     exact, f1 = drop_scores([text], item.extra["accepted"])
     if "," in text and any(len(answer) > 1 for answer in item.extra["accepted"]):
         parted = drop_scores([part.strip() for part in text.split(",") if part.strip()], item.extra["accepted"])
         exact, f1 = max((exact, f1), parted, key=lambda pair: pair[1])
     return Grade({"f1": f1, "exact": exact}, text or None)
-
-
-DROP_STOP = ("\n\n", "\nQuestion:", "\nQ:")
 
 
 def load_hotpotqa(folder: Path) -> TaskData:
@@ -217,7 +214,7 @@ def _hotpot_item(number: int, row: Row) -> Item:
 
 def grade_spans(item: Item, response: Response) -> Grade:
     """``f1`` and ``exact`` of the first sample's answer."""
-    text = answer_line(cut(response.texts[0], DROP_STOP)) if response.texts else ""
+    text = answer_line(cut(response.texts[0].strip(), NEXT_QUESTION)) if response.texts else ""
     accepted = [str(one) for one in item.gold]
     return Grade({"f1": word_f1(text, accepted), "exact": exact_match(text, accepted)}, text or None)
 
@@ -233,14 +230,14 @@ def tasks() -> list[Task]:
         Task("truthfulqa_mc2", 1, "choice", "mc2", functools.partial(load_truthfulqa, "mc2"), grade_mc2, truthful,
              files="truthfulqa/mc_task.json."),
         *(
-            Task(name, 1, "choice", "acc", functools.partial(load_race, level), grade_choice, race,
+            Task(name, 2, "choice", "acc", functools.partial(load_race, level), grade_choice, race,
                  files=f"RACE/test/{level}/*.txt, or race.jsonl (race_sample.jsonl), a question or an article a row.")
             for name, level in levels
         ),
-        Task("drop", 1, "generate", "f1", load_drop, grade_drop, "Dua et al. 2019, allenai.org/data/drop; CC BY-SA 4.0",
-             shots=3, stop=DROP_STOP, tokens=32,
+        Task("drop", 2, "generate", "f1", load_drop, grade_drop, "Dua et al. 2019, allenai.org/data/drop; CC BY-SA 4.0",
+             shots=3, stop=("\n\n", *NEXT_QUESTION), tokens=32,
              files="drop/drop_dataset_dev.json; for examples drop_dataset_train.json."),
-        Task("hotpotqa", 1, "generate", "f1", load_hotpotqa, grade_spans,
+        Task("hotpotqa", 2, "generate", "f1", load_hotpotqa, grade_spans,
              "Yang et al. 2018, hotpotqa.github.io; CC BY-SA 4.0", stop=("\n",), tokens=32,
              files="hotpotqa/hotpot_dev_distractor_v1.json, or hotpot_qa.csv."),
     ]  # fmt: skip

@@ -75,7 +75,7 @@ def grade_vqa(item: Item, response: Response) -> Grade:
     """``vqa``: accuracy of the short answer against all people's."""
     people = [str(one) for one in item.gold]
     return grade_samples(
-        response, "vqa", lambda text: normalised(short_answer(cut(text, STOP))) or None,
+        response, "vqa", lambda text: normalised(short_answer(cut(text, STOP[1:]))) or None,
         lambda answer: vqa_accuracy(answer, people),
     )  # fmt: skip
 
@@ -108,7 +108,7 @@ def load_easy_vqa(folder: Path) -> TaskData:
 def grade_word(item: Item, response: Response) -> Grade:
     """``exact``: whether the short answer is the item's, case aside."""
     return grade_samples(
-        response, "exact", lambda text: short_answer(cut(text, STOP)).lower() or None,
+        response, "exact", lambda text: short_answer(cut(text, STOP[1:])).lower() or None,
         lambda answer: answer == str(item.gold[0]).lower(),
     )  # fmt: skip
 
@@ -185,15 +185,15 @@ def tasks() -> list[Task]:
     science = "Lu et al. 2022, scienceqa.github.io; CC BY-NC-SA 4.0"
     science_files = "scienceqa/problems.json with train and test folders of pictures, or scienceqa/questions.json."
     return [
-        Task("vqav2", 1, "generate", "vqa", load_vqav2, grade_vqa,
+        Task("vqav2", 2, "generate", "vqa", load_vqav2, grade_vqa,
              "Goyal et al. 2017, visualqa.org; CC BY 4.0, pictures of Flickr", files="vqav2/ (or .zip) with "
              "v2_OpenEnded_mscoco_val2014_questions.json, v2_mscoco_val2014_annotations.json and val2014/, or "
              "questions.json and pictures.", **shared),
-        Task("easy_vqa", 1, "generate", "exact", load_easy_vqa, grade_word,
+        Task("easy_vqa", 2, "generate", "exact", load_easy_vqa, grade_word,
              "Zhou 2019, github.com/vzhou842/easy-VQA; MIT",
              files="easy_vqa_test/ (or easy_vqa_train, or .zip) with questions.json and images/.", **shared),
-        Task("scienceqa", 1, "generate", "exact", functools.partial(load_scienceqa, False), grade_letter, science,
+        Task("scienceqa", 2, "generate", "exact", functools.partial(load_scienceqa, False), grade_letter, science,
              files=science_files, **shared),
-        Task("scienceqa_cot", 1, "generate", "exact", functools.partial(load_scienceqa, True), grade_letter, science,
+        Task("scienceqa_cot", 2, "generate", "exact", functools.partial(load_scienceqa, True), grade_letter, science,
              stop=STOP[1:], tokens=512, family="scienceqa", files=science_files),
     ]  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from foretell.tasks.extract import date, letters_only, yes_or_no
 from foretell.tasks.files import Row, find_file, read_rows
-from foretell.tasks.grading import cut, grade_choice, grade_samples
+from foretell.tasks.grading import NEXT_QUESTION, cut, grade_choice, grade_samples
 from foretell.tasks.sets.arithmetic import STEP_BY_STEP, STOP
 from foretell.tasks.task import Grade, Item, Option, Response, Task, TaskData
 
@@ -55,7 +55,9 @@ def load(names: tuple[str, ...], read: Callable[[Row], tuple[str, str]], folder:
 def grade_word(extract: Callable[[str], str | None], item: Item, response: Response) -> Grade:
     """``exact``: whether what is extracted equals the item's answer, read in the same way."""
     wanted = extract(str(item.gold[0])) or str(item.gold[0])
-    return grade_samples(response, "exact", lambda text: extract(cut(text, STOP)), lambda found: found == wanted)
+    return grade_samples(
+        response, "exact", lambda text: extract(cut(text.strip(), NEXT_QUESTION)), lambda found: found == wanted
+    )
 
 
 def load_hindsight(folder: Path) -> TaskData:
@@ -92,7 +94,7 @@ def tasks() -> list[Task]:
          ("StrategyQA/task.json", "strategyqa/task.json", "zero_shot_cot/StrategyQA_task.json")),
     )  # fmt: skip
     found = [
-        Task(name, 1, "generate", "exact", functools.partial(load, names, read), functools.partial(grade_word, extract),
+        Task(name, 2, "generate", "exact", functools.partial(load, names, read), functools.partial(grade_word, extract),
              source, stop=STOP, tokens=512, files=f"{' or '.join(names)}.")
         for name, read, extract, source, names in sets
     ]  # fmt: skip
