@@ -46,11 +46,51 @@ OPTIONS = {"A": "a red fox", "B": "the moon", "C": "nothing", "D": "I do not kno
         ("The answer is 5 apples = 10 dollars.", "5"),
         ("Answer: 12 (since 4*3=12, 2 = 2 left)", "12"),
         (".5", "0.5"),
+        ("**Answer**: 12 apples for 3 people", "12"),
+        ("**Final Answer:** 12, for 3 people", "12"),
+        ("__Answer__ is **12** for 3", "12"),
+        ("The **answer** is 12 for 3", "12"),
+        ("**A**: 12 for 3", "12"),
+        ("She ends with:\n\n- 8", "8"),
+        ("He has 10 - 2 left", "2"),
+        ("It is -8 degrees", "-8"),
+        ("It fell by -$8", "-8"),
+        ("#### Step 3: Add\nJanet makes **$30**.", "30"),
+        ("#### 3. Add\nJanet makes **$30**.", "30"),
+        ("#### **18**\nas 2 of 3 said", "18"),
+        ("#### -$1,800.50\nas 2 of 3 said", "-1800.50"),
+        ("#### 18.\nas 2 of 3 said", "18"),
+        ("\\boxed{1{,}234}", "1234"),
+        ("\\boxed{1,\\!234\\,567}", "1234567"),
+        ("It weighs 1.5e3 g", "1500"),
+        ("About 2E-3", "0.002"),
+        ("Room 1e3b", "3"),
+        ("The answer is 70,000 (=100% profit of 3).", "70000"),
+        ("The answer is (5 + 3) = 8.", "8"),
+        ("The answer is (5 + 3 = 8).", "8"),
+        ("The answer is 4(2) = 8.", "8"),
     ],
 )
 def test_final_number(text: str, number: str) -> None:
     found = final_number(text)
     assert found is not None and found == Decimal(number)
+
+
+def test_a_number_too_long_to_write_out_is_none() -> None:
+    assert numbers("1e99 and 1e100 and 1e-99 and 1e999") == [Decimal("1e99")]
+    assert numbers("7" * 101) == []
+
+
+@given(st.lists(st.sampled_from(["answer", " ", "*", "_", ":", "(", "=", "####", "1", "is", "\n"]), max_size=60))
+def test_marks_in_any_order_are_read(parts: list[str]) -> None:
+    text = "".join(parts)
+    final_number(text), yes_or_no(text), short_answer(text)
+
+
+@pytest.mark.parametrize("unit", ["answer ", "answer_", "answer *", "(", "(=", "#### ", "1,", "_", " ", "\n"])
+def test_long_texts_are_read_at_once(unit: str) -> None:
+    text = "answer" + unit * (20_000 // len(unit))
+    final_number(text), yes_or_no(text), short_answer(text), chosen_option(text, OPTIONS)
 
 
 def test_a_text_without_a_number_has_none() -> None:
@@ -145,6 +185,10 @@ def test_words_dates_and_yes_or_no() -> None:
     assert yes_or_no("Yes, because nobody said no.") == "yes"
     assert yes_or_no("The coin is flipped twice, so yes") == "yes"
     assert yes_or_no("maybe") is None
+    assert yes_or_no("**Answer**: yes, there is no doubt") == "yes"
+    assert yes_or_no("The **answer** is **yes**, there is no doubt") == "yes"
+    assert short_answer("**Answer:**\n\n**Paris**\nIt is.") == short_answer("_Answer_: Paris") == "Paris"
+    assert short_answer("The **answer is** Paris.") == "Paris"
     assert date("Today is 5/1/2021. The answer is 5/2/2021.") == "05/02/2021"
     assert date("1943") is None
     assert letters_only('The last letter of "Ann" is "n", of "Bo" is "o". Joined they make "no".') == "no"

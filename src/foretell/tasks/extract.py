@@ -11,15 +11,25 @@ from decimal import Decimal
 
 from foretell.core.errors import UserError
 
-_NUMBER = re.compile(r"[-−+]?\s?(?:[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:(?<=\d)\.\d+|(?<!\d)\.\d+)?")
-_FRACTION_DIGITS = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)")
-# What announces a final answer: GSM8K's own sign, the "A:" line of OpenAI's first solutions, LaTeX's box, and words.
+# A sign with a space behind it is a bullet or an operation.
+_NUMBER = re.compile(
+    r"[-−+]?(?:[$€£]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:(?<=\d)\.\d+|(?<!\d)\.\d+)?(?:(?<=\d)e[-+]?\d{1,3}(?!\w))?",
+    re.I,
+)
+_DIGITS = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?", re.I)
+_LATEX_COMMA = re.compile(r"\{,\}|,\\!|\\,")  # 1{,}234, 1,\!234 and 1\,234 are 1,234
+# What announces a final answer: GSM8K's own sign before a number that is no heading's, the "A:" line of OpenAI's first
+# solutions, LaTeX's box, and words. Markdown may stand around each.
 _NUMBER_MARKS = re.compile(
-    r"####|(?:^|\n)\s*A:|\\boxed\{|(?:final\s+)?answer(?:\s+is)?\s*[:=]|answer(?:\s+\([^)]*\))?\s+(?:is|would be|=)",
+    r"####(?=[\s*_`]*[-−+]?[$€£]?\s*\.?\d)(?![\s*_`]*\d+[.)][^\S\n]+\S)|(?:^|\n)[ \t*_]*A[*_]*:|\\boxed\{"
+    r"|answer[\s*_]*(?:is\b[\s*_]*)?[:=]|answer[\s*_]+(?:\([^)]*\)[\s*_]*)?(?:is\b|would be\b|=)",
     re.I,
 )
 _ANSWER_IS = re.compile(r"\banswer\s+is\b\s*:?\s*", re.I)
-_WORD_MARKS = re.compile(r"\banswer\s*(?:\s+is\b\s*:?|:)\s*|\\boxed\{(?:\\text\{)?", re.I)
+_WORD_MARKS = re.compile(
+    r"(?<![^\W_])answer(?:[\s*_]+is(?![^\W_])(?:[\s*_]*:)?|[\s*_]*:)(?:[*_]+(?=\s))?\s*|\\boxed\{(?:\\text\{)?", re.I
+)
+_ASIDE = re.compile(r"\([^()]*=[^()]*\)?")  # a sum in brackets behind the answer
 _YES_NO = re.compile(r"\b(yes|no)\b", re.I)
 _WORD = re.compile(r"[^\W\d_]{2,}")  # x is an operator
 _DATE = re.compile(r"\b(\d{1,2})/(\d{1,2})/(\d{4})\b")
@@ -35,11 +45,14 @@ def final_number(text: str) -> Decimal | None:
     Thousands separators, currency signs and percent signs are passed over. Where no number follows the mark, the last
     one of the text counts.
     """
+    text = _LATEX_COMMA.sub(",", text)
     marks = list(_NUMBER_MARKS.finditer(text))
     if marks:
         after = text[marks[-1].end() :]
         # "The answer is 5 + 3 = 8": what a first line of sums comes to, not what it begins with.
         line = after.strip().split("\n", 1)[0]
+        outside = _ASIDE.sub("", line)
+        line = outside if numbers(outside) else line
         sum_, equals, total = line.rpartition("=")
         found = numbers(total) if equals and not _WORD.search(sum_) else []
         found = found or numbers(after)
@@ -50,17 +63,20 @@ def final_number(text: str) -> Decimal | None:
 
 
 def numbers(text: str) -> list[Decimal]:
-    """All numbers of a text in order; "1,234" is one, "3-4" are 3 and 4."""
+    """All numbers of a text in order; "1,234" and "1.2e3" are one each, "3-4" are 3 and 4."""
     found = []
+    text = _LATEX_COMMA.sub(",", text)
     for match in _NUMBER.finditer(text):
         written = match.group()
         digits = re.sub(r"[,$€£\s]", "", written).replace("−", "-")
-        if len(digits) > LONGEST_NUMBER or not _FRACTION_DIGITS.fullmatch(digits):
+        if len(digits) > LONGEST_NUMBER or not _DIGITS.fullmatch(digits):
             continue
         before = text[match.start() - 1] if match.start() else " "
         signed = written[0] in "+-−"
         # A sign after a digit, letter or bracket is an operation or a hyphen.
-        found.append(Decimal(digits.lstrip("+-") if signed and (before.isalnum() or before in ")%") else digits))
+        number = Decimal(digits.lstrip("+-") if signed and (before.isalnum() or before in ")%") else digits)
+        if len(format(number, "f")) <= LONGEST_NUMBER:
+            found.append(number)
     return found
 
 
