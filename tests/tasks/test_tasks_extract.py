@@ -87,7 +87,7 @@ def test_marks_in_any_order_are_read(parts: list[str]) -> None:
     final_number(text), yes_or_no(text), short_answer(text)
 
 
-@pytest.mark.parametrize("unit", ["answer ", "answer_", "answer *", "(", "(=", "#### ", "1,", "_", " ", "\n"])
+@pytest.mark.parametrize("unit", ["answer ", "answer_", "answer *", "(", "(=", "#### ", "1,", "_", " ", "\n", "answer\n", "A ", "(a"])
 def test_long_texts_are_read_at_once(unit: str) -> None:
     text = "answer" + unit * (20_000 // len(unit))
     final_number(text), yes_or_no(text), short_answer(text), chosen_option(text, OPTIONS)
@@ -150,10 +150,55 @@ def test_decimals_are_equal_up_to_rounding_and_integers_exactly() -> None:
         ("I am not sure about that at all.", None),
         ("A fox is what I see", None),
         ("", None),
+        ("**Answer**: A", "A"),
+        ("The **correct answer** is **B**, not C.", "B"),
+        ("I choose A.", "A"),
+        ("I choose B.", "B"),
+        ("It's A", "A"),
+        ("The answer is clearly A.", "A"),
+        ("The answer is most likely D, not C.", "D"),
+        ("The answer is not A", "A"),  # as it is B of "not B"
+        ("The answer I choose is B, not A.", "B"),
+        ("It is option **C**:\nA: red\nC: white", "C"),
+        ("Final Answer\n\nA", "A"),
+        ("## Final Answer\nA (because of C)", "A"),
+        ("Final Answer\n\nA fox, so B", "B"),
+        ("Between B and C, A fits best", "A"),
+        ("It is a toss-up. A is right", "A"),
+        ("The answer is (b).", "B"),
+        ("Answer: b", "B"),
+        ("Answer: **c**\nIt is c.", "C"),
+        ("Answer: d) I do not know", "D"),
+        ("The answer is a red fox, as B says", "B"),
+        ("The answer is a.", "A"),
+        ("The answer is a.b", None),
+        ("a fox or b fox", None),
     ],
 )
 def test_chosen_option(text: str, letter: str | None) -> None:
     assert chosen_option(text, OPTIONS) == letter
+
+
+@pytest.mark.parametrize("form", ["I choose {}.", "It's {}", "{}", "({})", "The answer is clearly {}.", "So: {}!",
+                                  "Final Answer\n\n{}", "**Answer**: {}", "The answer is ({}).", "I say {}\nas I must",
+                                  "Between them {} fits best", "My choice is {} because it fits"])  # fmt: skip
+def test_every_letter_is_read_alike(form: str) -> None:
+    options = dict.fromkeys("ABCDEFGHIJ", "")
+    assert [chosen_option(form.format(letter), options) for letter in options] == list(options)
+
+
+@pytest.mark.parametrize(
+    ("text", "letter"),
+    [
+        ("I really have no idea about this one, maybe 1345", None),
+        ("I really have no idea about this one, maybe 3", "A"),
+        ("I really have no idea about this one, maybe 3.5", None),
+        ("It was the cats, and no dog, that did it", "D"),
+        ("It was the cat, and no dogs, that did it", "C"),
+    ],
+)
+def test_options_are_found_as_whole_words(text: str, letter: str | None) -> None:
+    assert chosen_option(text, {"A": "3", "B": "5", "C": "cat", "D": "dog"}) == letter
 
 
 def test_the_published_reading_is_kept_with_its_faults() -> None:

@@ -12,13 +12,20 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
+# With up to three words behind it, of which none is a letter as in "Option B: ...".
 _MARK = re.compile(
-    r"\b(?:answer|choice|option)\b(?:\s+\w+){0,3}?\s*(?:\bis\b\s*:?|:|=)|\banswer\b\s*(?=\\boxed)|\\boxed\{(?:\\text\{)?",
+    r"(?<![^\W_])(?:answer|choice|option)(?![^\W_])(?:[\s*_]+(?:[^\W_]{2,}|\d|I)){0,3}?[\s*_]*(?:\bis(?![^\W_])(?:[\s*_]*:)?|:|=)"
+    r"|\banswer\b\s*(?=\\boxed)|\\boxed\{(?:\\text\{)?",
     re.I,
 )
+_HEADING = re.compile(r"(?<![^\W_])answer[*_]*[^\S\n]*\n", re.I)  # "Final Answer" on a line of its own
+_AROUND = r"[\s*_`\"'“‘$\\{(\[]{0,20}"
 _SET_AROUND = (
-    r"[\s*_`\"'“‘$\\{(\[]{0,20}(?:(?:option|choice)\s+|(?:text|boxed|mathbf|textbf)\{)?[\s*_`\"'“‘$\\{(\[]{0,20}"
+    rf"{_AROUND}(?:(?:(?:most\s+|very\s+|quite\s+)?(?:[a-z]+ly|indeed|thus|then|therefore|[Oo]ption|[Cc]hoice)\s+)"
+    rf"|(?:text|boxed|mathbf|textbf)\{{)?{_AROUND}"
 )
+# "A fox", "I think": an article or a pronoun, where no verb follows that neither could have.
+_NO_WORD = r"(?!(?<=[AI])[^\S\n]+(?!(?:is|fits|seems|looks|appears|matches|makes|works|holds|has)\b)[a-z0-9])"
 _NUMBERS = re.compile(
     r"-?\b\d{1,3}(?:,\d{3})+(?:\.\d+)?\b|-?\d+(?:\.\d+)?[eE][+-]?\d+|-?(?:\d+\.\d+|\.\d+|\d+\b)(?![eE][+-]?\d)(?![,\d])"
 )
@@ -29,14 +36,21 @@ LONGEST_SEARCHED = 20_000  # characters from the end of a text that are read
 
 
 @lru_cache(maxsize=64)
-def _patterns(letters: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+def _patterns(letters: str) -> tuple[re.Pattern[str], ...]:
     one = f"([{letters}])"
     return (
-        re.compile(rf"{_SET_AROUND}{one}(?![A-Za-z0-9])"),  # right after a mark
+        re.compile(rf"{_SET_AROUND}(?:{one}(?![A-Za-z0-9])|{_lower_case(letters)})"),  # right after a mark
+        re.compile(rf"{_AROUND}{one}(?![A-Za-z0-9]){_NO_WORD}"),  # under a heading
         re.compile(rf"{_SET_AROUND}{one}(?:\s*$|[\s*_]*[).:\]}}]|\*\*|\s*[-–]\s)"),  # the text begins with it
         re.compile(rf"\({one}\)"),
-        re.compile(rf"(?<![A-Za-z0-9'’]){one}(?![A-Za-z0-9'’])"),
+        re.compile(rf"(?<![A-Za-z0-9'’]){one}(?![A-Za-z0-9'’]){_NO_WORD}"),
     )
+
+
+def _lower_case(letters: str) -> str:
+    """A letter in lower case that is no word: in brackets, or with nothing but signs behind it on its line."""
+    one = f"[{letters.lower()}]"
+    return rf"(?<=[(\[{{])({one})(?=[)\]}}])|({one})(?=[).:](?!\w)|[\s*_`\"'”’$)\]}}.]*(?:\n|$))"
 
 
 def chosen_option(text: str, options: Mapping[str, str]) -> str | None:
@@ -47,16 +61,18 @@ def chosen_option(text: str, options: Mapping[str, str]) -> str | None:
         options: texts by letters, one upper-case letter each; texts may be empty where only letters are known.
     """
     text = text[-LONGEST_SEARCHED:].strip()
-    after_mark, beginning, bracketed, alone = _patterns("".join(options))
+    after_mark, headed, beginning, bracketed, alone = _patterns("".join(options))
     for mark in reversed(list(_MARK.finditer(text))):
         if match := after_mark.match(text, mark.end()):
+            return next(group for group in match.groups() if group).upper()
+    for mark in reversed(list(_HEADING.finditer(text))):
+        if match := headed.match(text, mark.end()):
             return match.group(1)
     if match := beginning.match(text):
         return match.group(1)
     if found := bracketed.findall(text):
         return found[-1]
-    found = [letter for letter in alone.findall(text) if not (letter in "AI" and len(text.split()) > 1)]
-    if found:
+    if found := alone.findall(text):
         return found[-1]
     return _by_words(text, options)
 
@@ -70,12 +86,15 @@ def _by_words(text: str, options: Mapping[str, str]) -> str | None:
         return whole[0]
     if len(text.split()) <= FEWEST_WORDS:
         return None
-    ends = {
-        letter: (lowered.rfind(option) + len(option), len(option))
-        for letter, option in texts.items()
-        if option in lowered
-    }
+    places = {letter: _last_place(option, lowered) for letter, option in texts.items()}
+    ends = {letter: (place + len(texts[letter]), len(texts[letter])) for letter, place in places.items() if place >= 0}
     return max(ends, key=lambda letter: ends[letter]) if ends else None
+
+
+def _last_place(words: str, text: str) -> int:
+    """Where words stand last in a text, inside no other word or number; -1 where they do not."""
+    whole = rf"(?<!\w)(?<!\d[.,]){re.escape(words)}(?!\w)(?![.,]\d)"
+    return max((match.start() for match in re.finditer(whole, text)), default=-1)
 
 
 def published_option(text: str, options: Mapping[str, str], *, pro: bool) -> str | None:
