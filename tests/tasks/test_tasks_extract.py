@@ -87,7 +87,10 @@ def test_marks_in_any_order_are_read(parts: list[str]) -> None:
     final_number(text), yes_or_no(text), short_answer(text)
 
 
-@pytest.mark.parametrize("unit", ["answer ", "answer_", "answer *", "(", "(=", "#### ", "1,", "_", " ", "\n", "answer\n", "A ", "(a"])
+UNITS = ("answer ", "answer_", "answer *", "(", "(=", "#### ", "1,", "_", " ", "\n", "answer\n", "A ", "(a")
+
+
+@pytest.mark.parametrize("unit", UNITS)
 def test_long_texts_are_read_at_once(unit: str) -> None:
     text = "answer" + unit * (20_000 // len(unit))
     final_number(text), yes_or_no(text), short_answer(text), chosen_option(text, OPTIONS)

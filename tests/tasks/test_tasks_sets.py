@@ -23,6 +23,7 @@ from foretell.tasks.prompting import IMAGE, choose_examples, text_prompt
 from foretell.tasks.registry import built_in, find_task
 from foretell.tasks.sets.mmlu import CATEGORIES, SUBJECTS
 from foretell.tasks.sets.passages import race_item
+from foretell.tasks.sets.pictures import options_in
 from foretell.tasks.task import Response
 
 COUNTS = {
@@ -125,13 +126,14 @@ def test_piqa_equals_the_recorded_strings_of_an_evaluation() -> None:
 
 
 def test_race_asks_the_last_question_after_the_others() -> None:
+    """As the harness's preprocess_race.py, which keeps the last five characters of a question with a blank."""
     problems = [
         {"question": "What is it?  _  .", "options": ["a", "b", "c", "d"], "answer": "B"},
         {"question": "Why?", "options": ["e", "f", "g", "h"], "answer": "C"},
         {"question": "The end is", "options": ["i", "j", "k", "l"], "answer": "D"},
     ]
     item = race_item("1", "Text.", problems, "here")
-    assert item.prompt == "Article: Text.\n\nWhat is it? b\nQuestion: Why?\nAnswer: g\nThe end is"
+    assert item.prompt == "Article: Text.\n\n _  .b\nQuestion: Why?\nAnswer: g\nThe end is"
     assert item.answer == " l" and item.bare == "Answer:"
     with pytest.raises(UserError, match=r"the field 'answer' is \"E\"; one of the first 4 letters is expected"):
         race_item("1", "Text.", [{**problems[0], "answer": "E"}], "here")
@@ -231,6 +233,32 @@ def test_mmlu_in_another_language(tmp_path: Path) -> None:
     assert text_prompt(task, data, data.items[0]).text == "Nini?\nA. a\nB. b\nC. c\nD. d\nAnswer:"
 
 
+@pytest.mark.parametrize("key", ["BC", "", "E", "b", "ABCD"])
+def test_a_key_of_mmlu_is_one_letter(key: str, tmp_path: Path) -> None:
+    for split in ("test", "dev"):
+        (tmp_path / "mmlu" / split).mkdir(parents=True)
+        (tmp_path / "mmlu" / split / f"anatomy_{split}.csv").write_text(f"Was?,a,b,c,d,{key}\n")
+    with pytest.raises(UserError, match=r"row 1 is no question, four options and one of A, B, C and D"):
+        find_task("mmlu_anatomy").load(tmp_path)
+    (tmp_path / "mmlu_DE-DE.csv").write_text(f",Question,A,B,C,D,Answer,Subject\n0,Was?,a,b,c,d,{key},anatomy\n")
+    with pytest.raises(UserError, match=f"'Answer' is \"{key}\"; one of A, B, C and D is expected"):
+        find_task("mmlu:de_de").load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        (" (A): vitamin (C) (B): water", {"A": "vitamin (C)", "B": "water"}),
+        (" (A) iron (B) water\n", {"A": "iron", "B": "water"}),
+        ("(A): iron\n(B): water\nLook.", {"A": "iron", "B": "water"}),
+        ("(A): see (B) below (B): 2 (D): 4", {"A": "see (B) below", "B": "2 (D): 4"}),
+        ("none", {}),
+    ],
+)
+def test_options_in_a_line(text: str, options: dict[str, str]) -> None:
+    assert options_in(text) == options
+
+
 def test_mmlu_has_57_subjects_in_four_categories() -> None:
     assert len(SUBJECTS) == 57 == sum(map(len, CATEGORIES.values())) and len(set(SUBJECTS)) == 57
     names = built_in()
@@ -308,6 +336,9 @@ def test_vqa_and_scienceqa_in_their_original_forms(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(science / "test" / "3" / "image.png")
     problem = {"question": "Which?", "choices": ["one", "two"], "answer": 1, "hint": "Look.", "image": "image.png",
                "split": "test", "lecture": "L.", "solution": "S."}  # fmt: skip
+    rich = {**problem, "choices": ["vitamin (C)", "water"], "answer": 0}
+    (science / "problems.json").write_text(json.dumps({"3": rich}))
+    assert find_task("scienceqa").load(tmp_path).items[0].extra["options"] == {"A": "vitamin (C)", "B": "water"}
     (science / "problems.json").write_text(json.dumps({"3": problem, "4": {**problem, "image": None}}))
     data = find_task("scienceqa_cot").load(tmp_path)
     assert len(data.items) == 1
@@ -346,6 +377,8 @@ def test_a_missing_file_is_named(name: str, tmp_path: Path) -> None:
          "a list of one solution"),
         ("hindsight_neglect", "hindsight_neglect_10shot.jsonl", '{"prompt": "p", "answer": "C"}', "A or 0"),
         ("drop", "drop_dataset_dev.json", "{}", "holds no passages"),
+        ("commonsense_qa", "dev_rand_split.jsonl", json.dumps({"question": {"stem": "s", "choices": [
+            {"label": str(number), "text": "t"} for number in range(27)]}, "answerKey": "3"}), "at most 26 of them"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_row_is_said(name: str, file: str, content: str, message: str, tmp_path: Path) -> None:

@@ -6,12 +6,20 @@ turns prompts into ids and log-likelihoods or texts into responses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import string
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from PIL.Image import Image
+
+LETTERS = string.ascii_uppercase  # by which options are called, in this order
+
+
+def lettered(options: Iterable[str]) -> dict[str, str]:
+    """Options by their letters, as many as there are letters."""
+    return dict(zip(LETTERS, options, strict=False))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from typing import Any
 from foretell.core.errors import UserError
 from foretell.tasks.files import Row, find_file, find_optional, read_rows, read_text
 from foretell.tasks.grading import grade_choice
-from foretell.tasks.task import Item, Option, Task, TaskData
+from foretell.tasks.task import LETTERS, Item, Option, Task, TaskData, lettered
 
 BARE = "Answer:"  # against which Brown et al. (2020) normalise ARC, OpenBookQA and RACE
 ReadRow = Callable[[Row, str], Item]
@@ -125,8 +125,10 @@ def openbookqa_item(row: Row, number: str) -> Item:
 def commonsenseqa_item(row: Row, number: str) -> Item:
     """A question of CommonsenseQA (Talmor et al. 2019), answered by a letter."""
     texts, gold = labelled_choices(row)
-    letters = "ABCDEFGH"[: len(texts)]
-    listed = "\n".join(f"{letter}. {text}" for letter, text in zip(letters, texts, strict=True))
+    if len(texts) > len(LETTERS):
+        raise row.fault("choices", texts, f"at most {len(LETTERS)} of them")
+    letters = LETTERS[: len(texts)]
+    listed = "\n".join(f"{letter}. {text}" for letter, text in lettered(texts).items())
     prompt = f"Question: {stem(row).strip()}\n{listed}\nAnswer:"
     return Item(_identity(row, number), prompt, f" {letters[gold]}", text_options(letters), (gold,))
 

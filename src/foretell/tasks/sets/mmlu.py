@@ -14,9 +14,9 @@ from foretell.core.errors import UserError
 from foretell.tasks.files import Row, csv_cells, find_optional, read_rows
 from foretell.tasks.folders import Folder, find_folder
 from foretell.tasks.grading import grade_choice
-from foretell.tasks.task import Item, Option, Task, TaskData
+from foretell.tasks.task import LETTERS, Item, Option, Task, TaskData, lettered
 
-LETTERS = "ABCD"
+ANSWERS = tuple(LETTERS[:4])
 CATEGORIES = {
     "stem": [
         "abstract_algebra",
@@ -92,13 +92,13 @@ SOURCE = "Hendrycks et al. 2021, github.com/hendrycks/test; MIT"
 
 def question_item(identity: str, subject: str, question: str, options: Sequence[str], letter: str) -> Item:
     """An item with four options in MMLU's form."""
-    listed = "\n".join(f"{name}. {option}" for name, option in zip(LETTERS, options, strict=True))
+    listed = "\n".join(f"{name}. {option}" for name, option in lettered(options).items())
     return Item(
         identity,
         f"{question.strip()}\n{listed}\nAnswer:",
         f" {letter}",
-        tuple(Option(f" {name}") for name in LETTERS),
-        (LETTERS.index(letter),),
+        tuple(Option(f" {name}") for name in ANSWERS),
+        (ANSWERS.index(letter),),
         group=subject,
     )
 
@@ -125,7 +125,7 @@ def _subject(folder: Folder, subject: str, split: str) -> list[Item]:
     place = f"{folder.place}: {name}"
     items = []
     for number, cells in enumerate(csv_cells(folder.text(name), place)):
-        if len(cells) != 6 or cells[5].strip() not in LETTERS or not cells[5].strip():
+        if len(cells) != 6 or cells[5].strip() not in ANSWERS:
             raise UserError(f"{place} row {number + 1} is no question, four options and one of A, B, C and D.")
         items.append(question_item(f"{subject}/{split}/{number}", subject, cells[0], cells[1:5], cells[5].strip()))
     return items
@@ -152,9 +152,9 @@ def _from_table(path: Path, subjects: Sequence[str]) -> TaskData:
 
 def _table_item(number: int, row: Row) -> Item:
     letter = row.text("Answer").strip()
-    if letter not in LETTERS or not letter:
+    if letter not in ANSWERS:
         raise row.fault("Answer", letter, "one of A, B, C and D")
-    options = [row.text(name) for name in LETTERS]
+    options = [row.text(name) for name in ANSWERS]
     subject = row.text("Subject")
     return question_item(f"{subject}/test/{number}", subject, row.text("Question"), options, letter)
 

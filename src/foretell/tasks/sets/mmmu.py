@@ -22,9 +22,9 @@ from foretell.tasks.files import Row
 from foretell.tasks.folders import Folder, find_folder
 from foretell.tasks.grading import grade_samples
 from foretell.tasks.prompting import IMAGE
-from foretell.tasks.task import Grade, Item, Response, Task, TaskData
+from foretell.tasks.task import Grade, Item, Response, Task, TaskData, lettered
 
-LETTERS = "ABCDEFGHIJ"
+MOST_OPTIONS = 10
 CHOICE = "Answer with the option's letter from the given choices directly."
 OPEN = "Answer the question using a single word or phrase."
 PRO = {
@@ -69,22 +69,22 @@ def _item(folder: Folder, row: Row, pro: bool, chain_of_thought: bool) -> Item:
     accepted = [str(one) for one in answer] if isinstance(answer, list) else [str(answer)]
     if not accepted:
         raise row.fault("answer", answer, "at least one answer")
-    lettered = dict(zip(LETTERS, options, strict=False))
-    if options and accepted[0] not in lettered:
-        raise row.fault("answer", accepted[0], f"one of the letters {', '.join(lettered)}")
+    by_letter = lettered(options)
+    if options and accepted[0] not in by_letter:
+        raise row.fault("answer", accepted[0], f"one of the letters {', '.join(by_letter)}")
     question = row.text("question")
     if pro:
-        listed = "\n".join(f"{letter}. {text}" for letter, text in lettered.items())
+        listed = "\n".join(f"{letter}. {text}" for letter, text in by_letter.items())
         prompt = f"{question}\n{listed}\n{PRO[chain_of_thought]}"
     else:
-        listed = "\n".join(f"({letter}) {text}" for letter, text in lettered.items())
+        listed = "\n".join(f"({letter}) {text}" for letter, text in by_letter.items())
         asked = f"{question}\n\n{listed}\n\n{CHOICE}" if options else f"{question}\n\n{OPEN}"
         prompt = asked if not chain_of_thought else asked.rsplit("\n\n", 1)[0] + f"\n\n{PRO[True]}"
     prompt, images = _placed(folder, row, prompt)
     answer = f"\nAnswer: {accepted[0]}" if chain_of_thought else f"\n{accepted[0]}"
     subject = str(row.cells.get("subject") or re.sub(r"^[a-z]+_|_\d+$", "", identity))
     return Item(
-        identity, prompt, answer, gold=tuple(accepted), images=images, group=subject, extra={"options": lettered}
+        identity, prompt, answer, gold=tuple(accepted), images=images, group=subject, extra={"options": by_letter}
     )
 
 
@@ -92,8 +92,8 @@ def _options(row: Row) -> list[str]:
     held = _literal(row.cells.get("options") or [])
     if not isinstance(held, list):
         raise row.fault("options", row.cells.get("options"), "a list, or the text of one")
-    if len(held) > len(LETTERS):
-        raise row.fault("options", held, f"at most {len(LETTERS)} options")
+    if len(held) > MOST_OPTIONS:
+        raise row.fault("options", held, f"at most {MOST_OPTIONS} options")
     return [str(option) for option in held]
 
 

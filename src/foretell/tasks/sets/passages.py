@@ -15,7 +15,7 @@ from foretell.tasks.folders import find_folder
 from foretell.tasks.grading import NEXT_QUESTION, cut, grade_choice, grade_mc1, grade_mc2
 from foretell.tasks.sets.common_sense import BARE, source_of, text_options
 from foretell.tasks.spans import drop_scores, exact_match, word_f1
-from foretell.tasks.task import Grade, Item, Response, Task, TaskData
+from foretell.tasks.task import Grade, Item, Response, Task, TaskData, lettered
 
 TRUTHFULQA_PRIMER = "\n\n".join(
     f"Q: {question}\nA: {answer}"
@@ -72,12 +72,16 @@ def race_item(identity: str, article: str, problems: Sequence[Mapping[str, Any]]
     for number, problem in enumerate(problems, 1):
         row = Row(place, problem)
         question, options, letter = row.text("question"), row.texts("options"), row.text("answer").strip()
-        if len(letter) != 1 or not 0 <= (gold := ord(letter) - ord("A")) < len(options):
+        if letter not in (letters := list(lettered(options))):
             raise row.fault("answer", letter, f"one of the first {len(options)} letters")
+        gold = letters.index(letter)
         if number == len(problems):
             return Item(identity, text + question, f" {options[gold]}", text_options(options), (gold,), bare=BARE)
-        filled = question[:-5] + options[gold] if question[-6:] == "  _  ." else ""
-        text += f"{filled}\n" if filled else f"Question: {question}\nAnswer: {options[gold]}\n"
+        if question.endswith("  _  ."):
+            # The harness keeps the blank and drops what stands before it; so do we, to be asked alike.
+            text += f"{question[-5:]}{options[gold]}\n"
+        else:
+            text += f"Question: {question}\nAnswer: {options[gold]}\n"
     raise UserError(f"{place} has no questions.")
 
 

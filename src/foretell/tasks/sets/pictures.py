@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import functools
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ from foretell.tasks.folders import Folder, find_folder
 from foretell.tasks.grading import cut, grade_samples
 from foretell.tasks.prompting import IMAGE
 from foretell.tasks.sets.arithmetic import STEP_BY_STEP
-from foretell.tasks.task import Grade, Item, Response, Task, TaskData
+from foretell.tasks.task import LETTERS, Grade, Item, Response, Task, TaskData, lettered
 from foretell.tasks.vqa import normalised, vqa_accuracy
 
 SHORT = "Answer the question using a single word or phrase."
 LETTER = "Answer with the option’s letter from the given choices directly."
 STOP = ("\n\n", "\nQuestion:", IMAGE)
-_OPTION = re.compile(r"\(([A-Z])\):? ?(.*?)(?= ?\([A-Z]\)|\n|$)")
+MOST_OPTIONS = 10
 
 
 def load_vqav2(folder: Path) -> TaskData:
@@ -136,35 +135,52 @@ def load_scienceqa(chain_of_thought: bool, folder: Path) -> TaskData:
 
 def _science_item(folder: Folder, row: Row, chain_of_thought: bool) -> Item:
     texts = row.texts("choices")
-    gold = "ABCDEFGHIJ"[row.place_of("answer", min(len(texts), 10))]
+    options = lettered(texts[:MOST_OPTIONS])
+    gold = list(options)[row.place_of("answer", len(options))]
     hint = str(row.cells.get("hint") or "").strip()
-    listed = " ".join(f"({letter}): {text}" for letter, text in zip("ABCDEFGHIJ", texts, strict=False))
+    listed = " ".join(f"({letter}): {text}" for letter, text in options.items())
     question = f"Context: {hint}\n" * bool(hint) + f"Question: {row.text('question')}\nOptions: {listed}"
     name = f"{row.cells['split']}/{row.text('id')}/{row.text('image')}"
     reasoning = " ".join(str(row.cells.get(part) or "").strip() for part in ("lecture", "solution")).strip()
-    return _letter_item(row.text("id"), question, gold, folder.image(name), chain_of_thought, reasoning)
+    return _letter_item(row.text("id"), question, options, gold, folder.image(name), chain_of_thought, reasoning)
 
 
 def _own_science_item(folder: Folder, row: Row, chain_of_thought: bool) -> Item:
     question = row.text("prompt").split("\nAnswer with the option")[0].strip()
-    options = dict(_OPTION.findall(question.rpartition("Options:")[2]))
+    options = options_in(question.rpartition("Options:")[2])
     answer = row.text("answer")
     if answer not in options:
         raise row.fault("answer", answer, f"one of the letters of its options ({', '.join(options) or 'it has none'})")
-    return _letter_item(row.text("id"), question, answer, folder.image(row.text("image")), chain_of_thought, "")
+    picture = folder.image(row.text("image"))
+    return _letter_item(row.text("id"), question, options, answer, picture, chain_of_thought, "")
+
+
+def options_in(text: str) -> dict[str, str]:
+    """Options in "(A): iron (B): vitamin (C)": each mark is the next letter, with a colon if the first has one."""
+    sign = "({}):" if text.lstrip().startswith("(A):") else "({})"
+    found: dict[str, str] = {}
+    pieces = text
+    for letter in LETTERS:
+        before, mark, pieces = pieces.partition(sign.format(letter))
+        if found:
+            found[LETTERS[len(found) - 1]] = before.strip().partition("\n")[0].strip()
+        if not mark:
+            break
+        found[letter] = pieces
+    return found
 
 
 def _letter_item(
-    identity: str, question: str, letter: str, picture: Image | Path, chain_of_thought: bool, reasoning: str
-) -> Item:
-    options = {name: text.strip() for name, text in _OPTION.findall(question.rpartition("Options:")[2])}
+    identity: str, question: str, options: Mapping[str, str], letter: str, picture: Image | Path,
+    chain_of_thought: bool, reasoning: str,
+) -> Item:  # fmt: skip
     if chain_of_thought:
         prompt, answer = f"{question}\nAnswer: {STEP_BY_STEP}", f" {reasoning} The answer is ({letter})."
     else:
         prompt, answer = f"{question}\n{LETTER}\nAnswer:", f" {letter}"
     return Item(
         identity, f"{IMAGE}\n{prompt}", answer.replace("  ", " "), gold=(letter,), images=(picture,),
-        extra={"options": options},
+        extra={"options": dict(options)},
     )  # fmt: skip
 
 
