@@ -16,6 +16,7 @@ from shared_data import EVALS, needs_data
 from foretell.core.errors import UserError
 from foretell.tasks.files import find_file, read_rows
 from foretell.tasks.folders import find_folder
+from foretell.tasks.own import exact_form
 from foretell.tasks.prompting import chat_prompt, choose_examples, text_prompt
 from foretell.tasks.registry import all_tasks, built_in, find_task, find_tasks, list_tasks
 from foretell.tasks.task import Grade, Response
@@ -93,6 +94,113 @@ def test_graders_of_ones_own_answers(tmp_path: Path, grader: str, answer: str, r
     write(tmp_path / "rows.jsonl", {"question": "?", "answer": answer})
     (tmp_path / "t.yaml").write_text(f"grader: {grader}\ndata: rows.jsonl\n")
     assert score(str(tmp_path / "t.yaml"), right) == 1 and score(str(tmp_path / "t.yaml"), wrong) == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "text", "right"),
+    [
+        ("A", "A", True),
+        ("A", "Answer: **a**.", True),
+        ("A", "An", False),
+        ("+", "+", True),
+        ("*", "Answer: *", True),
+        ("...", "...", True),
+        ("-5", "5", False),
+        ("-5", "The answer is -5.", True),
+        ("3.5", "35", False),
+        ("3.5", "3.5.", True),
+        ("1/2", "12", False),
+        ("C++", "C#", False),
+        ("C++", "c++", True),
+        ("1,000", "1000", True),
+        ("1,2", "12", False),
+        ("May 5, 1990", "may 5 1990.", True),
+        ("a + b", "b", False),
+        ("a_b", "ab", False),
+        ("€", "$", False),
+        ("The Eiffel Tower", "eiffel tower!", True),
+        ("well-known", "Well-Known", True),
+        ("It's him", "its him", True),
+    ],
+)
+def test_exact_keeps_what_tells_answers_apart(tmp_path: Path, answer: str, text: str, right: bool) -> None:
+    name = write(tmp_path / "rows.jsonl", {"question": "?", "answer": answer})
+    assert score(name, text) == right
+
+
+@given(st.text(min_size=1, max_size=20).filter(lambda text: text.strip()))
+def test_an_answer_equals_itself(answer: str) -> None:
+    assert exact_form(answer) and exact_form(answer) == exact_form(f"  {answer}\n")
+
+
+@given(st.integers(-999, 999), st.integers(-999, 999), st.sampled_from(["{}", "{}/7", "{}.5", "x = {}", "{} %"]))
+def test_different_figures_are_different_answers(one: int, other: int, form: str) -> None:
+    assert (exact_form(form.format(one)) == exact_form(form.format(other))) == (one == other)
+
+
+@pytest.mark.parametrize(
+    ("grader", "answer", "message"),
+    [
+        ("letter", "B. Paris", "'answer' is \"B. Paris\"; one letter from A to Z, as the grader is letter, is"),
+        ("letter", "AB", "one letter from A to Z"),
+        ("yes_no", "true", "'answer' is \"true\"; the text yes or no, as the grader is yes_no, is expected"),
+        ("yes_no", "Yes.", "the text yes or no"),
+        ("yes_no", True, "'answer' is true"),
+        ("includes", "", "'answer' is \"\"; an answer (a text that is not blank or a finite number)"),
+        ("starts", " ", "'answer' is \" \""),
+        ("exact", ["Paris", "\n"], "a text that is not blank"),
+        ("exact", float("nan"), "'answer' is NaN"),
+        ("exact", float("inf"), "'answer' is Infinity"),
+        ("number", "", "a text that is not blank"),
+    ],
+)
+def test_answers_that_none_or_any_text_would_be_right_by_are_refused(
+    tmp_path: Path, grader: str, answer: object, message: str
+) -> None:
+    for row in ({"question": "?", "answer": answer}, {"input": "?", "ideal": answer}):
+        write(tmp_path / "rows.jsonl", row)
+        (tmp_path / "t.yaml").write_text(f"grader: {grader}\ndata: rows.jsonl\n")
+        with pytest.raises(UserError) as caught:
+            find_task(str(tmp_path / "t.yaml"))
+        assert message.replace("answer'", "ideal'" if "ideal" in row else "answer'") in str(caught.value)
+        assert "rows.jsonl line 1" in str(caught.value)
+
+
+def test_a_letter_or_yes_may_be_written_in_any_case(tmp_path: Path) -> None:
+    for grader, answer, text in (("letter", " b", "Answer: B"), ("yes_no", "YES", "yes"), ("yes_no", ["No"], "No.")):
+        write(tmp_path / "rows.jsonl", {"question": "?", "answer": answer})
+        (tmp_path / "t.yaml").write_text(f"grader: {grader}\ndata: rows.jsonl\n")
+        assert score(str(tmp_path / "t.yaml"), text) == 1
+
+
+def test_blank_cells_of_a_table_are_absent(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,group,reasoning,images,question,answer\n,,,,a,b\n, ,,,c,d\nx,g,So.,,e,f\n")
+    (tmp_path / "t.yaml").write_text("data: rows.csv\n")
+    items = find_task(str(tmp_path / "t.yaml")).load(tmp_path).items
+    assert [(len(item.identity), item.group, item.answer) for item in items] == [
+        (12, "", " b"), (12, "", " d"), (1, "g", " So. The answer is f.")
+    ]  # fmt: skip
+
+
+def test_a_place_that_is_another_choice_is_refused(tmp_path: Path) -> None:
+    row = {"question": "?", "choices": ["1", "2", "3"]}
+    with pytest.raises(UserError, match="the answer 2 is the place of the choice '3' and the text of another; "):
+        find_task(write(tmp_path / "bad.jsonl", {**row, "answer": 2}))
+    for answer, gold in (("2", 1), ("C", 2), (0, 0)):
+        assert find_task(write(tmp_path / "t.jsonl", {**row, "answer": answer})).load(tmp_path).items[0].gold == (gold,)
+    same = {"question": "?", "choices": ["0", "1"], "answer": 1}
+    assert find_task(write(tmp_path / "t.jsonl", same)).load(tmp_path).items[0].gold == (1,)
+
+
+def test_rows_of_evals_are_graded_as_match_wherever_they_stand(tmp_path: Path) -> None:
+    evals, own = {"input": "Capital of France?", "ideal": "Paris"}, {"question": "Of Peru?", "answer": "Lima"}
+    text = "Paris is the capital"
+    mixed = write(tmp_path / "mixed.jsonl", evals, own)
+    assert score(mixed, text) == 1 and score(mixed, "Lima", place=1) == 1
+    assert score(mixed, "Lima is the capital", place=1) == 0
+    for name, told, right in (("t", "", 1), ("exact", "grader: exact\n", 0), ("includes", "grader: includes\n", 1)):
+        (tmp_path / f"{name}.yaml").write_text(told + "data: mixed.jsonl\n")
+        assert score(str(tmp_path / f"{name}.yaml"), text) == right
 
 
 def test_several_samples_are_graded_by_their_majority(tmp_path: Path) -> None:

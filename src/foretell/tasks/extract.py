@@ -123,7 +123,12 @@ def answer_line(text: str) -> str:
 
 def short_answer(text: str) -> str:
     """A word or phrase: :func:`answer_line` without quotes, brackets and full stop around it."""
-    return answer_line(text).strip(_DECORATION).rstrip(".").strip(_DECORATION)
+    return undecorated(answer_line(text))
+
+
+def undecorated(text: str) -> str:
+    """A text without quotes, brackets, Markdown and a full stop around it."""
+    return text.strip(_DECORATION).rstrip(".").strip(_DECORATION)
 
 
 def yes_or_no(text: str) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -73,6 +74,18 @@ class Row:
         if not isinstance(value, list) or not value or not all(isinstance(text, str) for text in value):
             raise self.fault(names[0], value, "a list of strings")
         return value
+
+    def accepted(self, name: str) -> list[str]:
+        """Accepted answers: one string or number, or a list of strings.
+
+        Raises:
+            UserError: where it is missing, blank, no finite number or anything else.
+        """
+        value = self.value(name)
+        found = self.texts(name) if isinstance(value, list) else [self.text(name)]
+        if not all(text.strip() for text in found) or (isinstance(value, float) and not math.isfinite(value)):
+            raise self.fault(name, value, "an answer (a text that is not blank or a finite number) or a list of texts")
+        return found
 
     def place_of(self, name: str, size: int) -> int:
         """A place in a list of ``size``, counted from zero, given as an integer or the text of one.

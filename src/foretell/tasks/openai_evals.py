@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foretell.core.errors import UserError
@@ -18,13 +18,17 @@ def is_evals_row(cells: Mapping[str, Any]) -> bool:
     return "input" in cells and "ideal" in cells
 
 
-def sample_item(row: Row, identity: str) -> Item:
+def sample_item(row: Row, identity: str, ideal: Sequence[str]) -> Item:
     """A sample as an item: its messages for a chat, and one text with the roles as prefixes otherwise.
 
+    Args:
+        row: with ``input``.
+        identity: of the item.
+        ideal: accepted answers, as its ``ideal`` has them.
+
     Raises:
-        UserError: where ``input`` is neither a text nor messages, or ``ideal`` neither a text nor a list of them.
+        UserError: where ``input`` is neither a text nor messages.
     """
-    ideal = row.texts("ideal") if isinstance(row.value("ideal"), list) else [row.text("ideal")]
     held = row.value("input")
     if isinstance(held, str):
         return Item(identity, held, f" {ideal[0]}", gold=tuple(ideal))

@@ -7,8 +7,10 @@ a worked example shows before its answer). The JSONL of OpenAI's Evals is recogn
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -19,20 +21,30 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from foretell.core.errors import UserError
 from foretell.core.files import sha256_bytes
 from foretell.data.compression import inner_suffix, open_bytes
-from foretell.tasks.extract import as_number, final_number, same_number, short_answer, yes_or_no
+from foretell.tasks.extract import (
+    answer_line,
+    as_number,
+    final_number,
+    same_number,
+    short_answer,
+    undecorated,
+    yes_or_no,
+)
 from foretell.tasks.extract_options import chosen_option
 from foretell.tasks.files import Row, parse_rows, read_text
 from foretell.tasks.grading import NEXT_QUESTION, cut, grade_choice, grade_samples
 from foretell.tasks.openai_evals import is_evals_row, sample_item
 from foretell.tasks.prompting import IMAGE
 from foretell.tasks.spans import exact_match, normalised, word_f1
-from foretell.tasks.task import Grade, Item, Option, Response, Task, TaskData
+from foretell.tasks.task import LETTERS, Grade, Item, Option, Response, Task, TaskData, lettered
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 SUFFIXES = (".jsonl", ".yaml", ".yml")
 GRADING = 2  # version of what this module makes of rows and answers
 Grader = Literal["exact", "number", "f1", "includes", "starts", "yes_no", "letter"]
+OPTIONAL = ("id", "group", "reasoning", "images")  # which a table has in every row, and may leave blank
 _FIELD = re.compile(r"\{(\w+)\}")
+_TELLING = re.compile(r"[\d_#%&*/@\\]|(?<![^\W_])-|-(?![^\W_])")  # figures and signs, beside Unicode's own symbols
+_LOOSE_COMMA = re.compile(r",(?=\s|$)|(?<=\d),(?=\d{3}(?!\d))")
 
 
 class OwnTask(BaseModel):
@@ -80,9 +92,6 @@ def read_task(path: Path) -> Task:
         raise UserError(f"{path} ends in '{suffix}'; a task is one of {', '.join(SUFFIXES)}.")
     settings = OwnTask.model_validate({}) if suffix == ".jsonl" else _settings(path)
     rows = _rows(path, path.name if suffix == ".jsonl" else settings.data, settings.items)
-    evals = all(is_evals_row(row.cells) for row in rows)
-    if evals and suffix == ".jsonl":
-        settings = settings.model_copy(update={"grader": "starts"})  # the Evals' basic Match
     name = settings.name or path.name.split(".", 1)[0]
     kinds = {"choices" in row.cells for row in rows}
     if len(kinds) > 1:
@@ -152,29 +161,56 @@ def _items(rows: list[Row], settings: OwnTask, path: Path, prefix: str) -> list[
 def _item(row: Row, settings: OwnTask, folder: Path, prefix: str) -> Item:
     # An identity made of the row's content stays the same when other rows come and go.
     content = sha256_bytes(repr(sorted(row.cells.items(), key=lambda pair: str(pair[0]))).encode())[:12]
-    identity = prefix + (row.text("id") if row.has("id") else content)
+    given = Row(row.place, {name: cell for name, cell in row.cells.items() if name not in OPTIONAL or not _blank(cell)})
+    identity = prefix + (given.text("id") if given.has("id") else content)
     if is_evals_row(row.cells):
-        return sample_item(row, identity)
-    images = tuple(_image(row, folder / name) for name in row.texts("images")) if row.cells.get("images") else ()
-    group = row.text("group") if row.has("group") else ""
-    reasoning = f" {row.text('reasoning').strip()}" if row.has("reasoning") else ""
+        # Of the Evals' basic Match, unless the file says otherwise.
+        grader: Grader = settings.grader if "grader" in settings.model_fields_set else "starts"
+        sample = sample_item(row, identity, _accepted(row, "ideal", grader))
+        return dataclasses.replace(sample, extra={"grader": grader})
+    images = tuple(_image(row, folder / name) for name in given.texts("images")) if given.cells.get("images") else ()
+    group = given.text("group") if given.has("group") else ""
+    reasoning = f" {given.text('reasoning').strip()}" if given.has("reasoning") else ""
     if "choices" not in row.cells:
         prompt = _prompt(row, settings.prompt or "Question: {question}\nAnswer:", {}, images)
-        answers = row.texts("answer") if isinstance(row.value("answer"), list) else [row.text("answer")]
-        if settings.grader == "number":
-            answers = [format(as_number(answer, row.place), "f") for answer in answers]
+        answers = _accepted(row, "answer", settings.grader)
         shown = f"{reasoning} The answer is {answers[0]}." if reasoning else f" {answers[0]}"
         return Item(identity, prompt, shown, gold=tuple(answers), images=images, group=group)
     texts = row.texts("choices")
     if not 2 <= len(texts) <= len(LETTERS):
         raise row.fault("choices", texts, f"2 to {len(LETTERS)} texts")
     gold = right_place(row, texts)
-    lines = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, texts, strict=False))
+    lines = "\n".join(f"{letter}. {text}" for letter, text in lettered(texts).items())
     default = "{question}\n{choices}\nAnswer:" if settings.options == "letters" else "Question: {question}\nAnswer:"
     prompt = _prompt(row, settings.prompt or default, {"choices": lines}, images)
     written = LETTERS[: len(texts)] if settings.options == "letters" else texts
     options = tuple(Option(f" {text}") for text in written)
     return Item(identity, prompt, reasoning + options[gold].text, options, (gold,), images=images, group=group)
+
+
+def _blank(cell: Any) -> bool:
+    return isinstance(cell, str) and not cell.strip()
+
+
+def _accepted(row: Row, name: str, grader: Grader) -> list[str]:
+    """Accepted answers in the form that their grader compares.
+
+    Raises:
+        UserError: where there is none, or one that no text, or any text, would be right by.
+    """
+    answers = row.accepted(name)
+    if grader == "number":
+        return [format(as_number(answer, row.place), "f") for answer in answers]
+    if grader == "letter":
+        found, known, expected = [answer.strip().upper() for answer in answers], LETTERS, "one letter from A to Z"
+    elif grader == "yes_no":
+        found, known, expected = [answer.strip().lower() for answer in answers], ("yes", "no"), "the text yes or no"
+    else:
+        return answers
+    for answer, one in zip(answers, found, strict=True):
+        if one not in tuple(known):
+            raise row.fault(name, answer, f"{expected}, as the grader is {grader},")
+    return found
 
 
 def _image(row: Row, path: Path) -> Path:
@@ -187,10 +223,15 @@ def right_place(row: Row, texts: list[str]) -> int:
     """Place of the right choice: ``answer`` is one of the texts, the letter of one, or its place from 0.
 
     Raises:
-        UserError: where it is none of these.
+        UserError: where it is none of these, or a place that is the text of another choice.
     """
     answer = row.value("answer")
     if isinstance(answer, int) and not isinstance(answer, bool) and 0 <= answer < len(texts):
+        if str(answer) in texts and texts[answer] != str(answer):
+            raise UserError(
+                f"{row.place}: the answer {answer} is the place of the choice '{texts[answer]}' and the text of "
+                "another; the text or the letter of the right one is expected."
+            )
         return answer
     if isinstance(answer, str):
         if texts.count(answer) == 1:
@@ -217,11 +258,12 @@ def _prompt(row: Row, template: str, made: Mapping[str, str], images: tuple[Any,
 def grade_own(grader: Grader, item: Item, response: Response) -> Grade:
     """The score of a generated answer by one of the graders.
 
-    ``exact``: the short answer equals an accepted one, case, punctuation and articles aside. ``number``: the final
+    ``exact``: the short answer equals an accepted one by :func:`exact_form`. ``number``: the final
     number does. ``f1``: words of the short answer. ``includes``: an accepted answer stands somewhere in the text.
     ``starts``: the text begins with one. ``yes_no`` and ``letter``: what the text settles on.
     """
     accepted = [str(one) for one in item.gold]
+    grader = item.extra.get("grader", grader)
     if grader == "f1":
         text = short_answer(response.texts[0]) if response.texts else ""
         return Grade({"f1": word_f1(text, accepted), "exact": exact_match(text, accepted)}, text or None)
@@ -230,8 +272,22 @@ def grade_own(grader: Grader, item: Item, response: Response) -> Grade:
 
 
 def _exact(accepted: list[str]) -> tuple[Callable[[str], Any], Callable[[Any], bool]]:
-    wanted = {normalised(one) for one in accepted}
-    return lambda text: normalised(short_answer(text)) or None, lambda answer: answer in wanted
+    wanted = {exact_form(one) for one in accepted}
+    return lambda text: exact_form(answer_line(text)) or None, lambda answer: answer in wanted
+
+
+def exact_form(text: str) -> str:
+    """What makes two short answers the same: SQuAD's form where that keeps what tells them apart.
+
+    Case and what stands around them never count. Punctuation and articles do where there is a figure or a sign ("-5",
+    "1/2", "C++") or nothing else ("A"); of these only a full stop at the end and commas before a space or between
+    thousands are left out.
+    """
+    bare = undecorated(text) or text.strip()
+    plain = normalised(bare)
+    if plain and not _TELLING.search(bare) and not any(unicodedata.category(sign).startswith("S") for sign in bare):
+        return plain
+    return " ".join(_LOOSE_COMMA.sub("", bare).casefold().split()).rstrip(". ") or bare
 
 
 def _number(accepted: list[str]) -> tuple[Callable[[str], Any], Callable[[Any], bool]]:
@@ -248,12 +304,11 @@ def _starts(accepted: list[str]) -> tuple[Callable[[str], Any], Callable[[Any], 
 
 
 def _yes_no(accepted: list[str]) -> tuple[Callable[[str], Any], Callable[[Any], bool]]:
-    wanted = {one.strip().lower() for one in accepted}
-    return yes_or_no, lambda answer: answer in wanted
+    return yes_or_no, lambda answer: answer in accepted
 
 
 def _letter(accepted: list[str]) -> tuple[Callable[[str], Any], Callable[[Any], bool]]:
-    known = dict.fromkeys(LETTERS[: max(5, *(LETTERS.find(one[:1]) + 1 for one in accepted))], "")
+    known = dict.fromkeys(LETTERS[: max(5, *(LETTERS.index(one) + 1 for one in accepted))], "")
     return lambda text: chosen_option(cut(text.strip(), NEXT_QUESTION), known), lambda letter: letter in accepted
 
 
