@@ -6,7 +6,6 @@ Both are asked the same two things: how likely a text is after a prompt, and wha
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import Any, Protocol, Self
 from PIL import Image
 
 from foretell.core.errors import UserError
-from foretell.data.image_decoding import decode
+from foretell.evals.images import image_digest, opened
 from foretell.infer.requests import Likelihood
 from foretell.tasks.prompting import ChatPrompt, TextPrompt
 
@@ -59,7 +58,7 @@ class Prompt:
     def identity(self) -> Any:
         """All of it as JSON has it; an image by the hash of its pixels."""
         content = self.content if isinstance(self.content, str) else [dict(message) for message in self.content]
-        return [content, [_digest(image) for image in self.pictures]]
+        return [content, [image_digest(image) for image in self.pictures]]
 
 
 @dataclass(frozen=True)
@@ -136,29 +135,3 @@ class Model(Protocol):
         Raises:
             UserError: where an image or a prompt is of a kind that the model does not read.
         """
-
-
-def opened(image: Image.Image | Path) -> Image.Image:
-    """An image of an item in RGB.
-
-    Raises:
-        UserError: where the file is missing or no image.
-    """
-    if isinstance(image, Image.Image):
-        return image.convert("RGB")
-    try:
-        return decode(image.read_bytes(), name=str(image))
-    except OSError as error:
-        raise UserError(f"{image} cannot be read ({error.strerror}); an image is expected.") from error
-
-
-def png(image: Image.Image) -> bytes:
-    """The bytes of a PNG."""
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def _digest(image: Image.Image) -> str:
-    content = f"{image.mode} {image.size}".encode() + image.tobytes()
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -13,6 +13,7 @@ import pyarrow.parquet
 
 from foretell.core.errors import UserError
 from foretell.core.files import content_hash, read_json, write_atomic, write_json
+from foretell.evals.images import image_digest, opened
 from foretell.tasks.task import Grade, Item, Response
 
 RESULTS, ITEMS = "results.json", "items.parquet"
@@ -42,7 +43,7 @@ class ItemRecord:
 
     Attributes:
         task, item, group: names.
-        digest: of the item's prompt, options and gold, so that equal names of different items are told apart.
+        digest: of the item's prompt, images, options and gold, so that equal names of different items are told apart.
         loglikelihoods, greedy, unconditional, texts: the response.
         gold: places of right options, or accepted answers.
         answer: what was understood as the answer.
@@ -75,9 +76,15 @@ class ItemRecord:
 
 
 def item_digest(item: Item) -> str:
-    """16 hex digits of what an item asks and accepts."""
+    """16 hex digits of what an item asks, its images' pixels included, and accepts.
+
+    Raises:
+        UserError: where a file is no image.
+    """
     options = [[option.text, option.prompt] for option in item.options]
-    return content_hash([item.prompt, [dict(m) for m in item.messages], options, list(item.gold), item.bare])[:16]
+    content = [item.prompt, [dict(m) for m in item.messages], options, list(item.gold), item.bare]
+    images = [image_digest(opened(image)) for image in item.images]
+    return content_hash([*content, images] if images else content)[:16]
 
 
 def write_records(folder: Path, results: Mapping[str, Any], items: Sequence[ItemRecord]) -> None:

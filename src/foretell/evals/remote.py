@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from foretell.core.errors import UserError
 from foretell.core.files import content_hash
 from foretell.evals.http import Client, ServerRefusal
-from foretell.evals.models import Decoding, Prompt, png
+from foretell.evals.images import png
+from foretell.evals.models import Decoding, Prompt
 from foretell.infer.requests import Likelihood
 from foretell.tasks.grading import cut
 
