@@ -10,6 +10,7 @@ import pytest
 
 from foretell.core.errors import UserError
 from foretell.data.rows import read_jsonl
+from foretell.tasks.code import benchmarks
 from foretell.tasks.code.benchmarks import (
     humaneval,
     humaneval_check,
@@ -121,6 +122,36 @@ def test_mbpp_is_asked_and_graded(grader: Grader, tmp_path: Path) -> None:
         grade = task.grade(item, Response(texts=(item.answer, "pass", f"```python\n{item.answer[:-7]}\n```")))
         assert grade.scores["pass@1"] == pytest.approx(2 / 3), grade
     assert data.examples[""][0].answer == "def add(a, b):\n  return a + b\n[DONE]"
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("f = lambda x: x + 1", ("f",)),
+        ("f: object = lambda x: x + 1", ("f",)),
+        ("import functools\ng, f = 3, functools.partial(pow, 2)", ("f",)),
+        ("async def f(x): return x", ("f",)),
+        ("class f:\n    g = 1", ("f",)),
+        ("def h(f): return f", ()),
+        ("h = [f for f in (1, 2)]", ()),
+        ("from m import f", ()),
+        ("def f(x) return x", ()),
+    ],
+)
+def test_names_that_the_tests_of_mbpp_take(code: str, names: tuple[str, ...]) -> None:
+    assert benchmarks.tested_names(code, "assert f(1) == 2") == (names, "")
+    record = {**RECORDS[0], "code": code, "test_list": ["assert f(1) == 2"]}
+    if names:
+        assert mbpp_item(record, "row 3").extra["names"] == names
+    else:
+        with pytest.raises(UserError, match="row 3: the tests use nothing that the solution in 'code' defines"):
+            mbpp_item(record, "row 3")
+
+
+def test_an_assigned_solution_of_mbpp_is_tested(grader: Grader) -> None:
+    record = {**RECORDS[0], "code": "f = lambda x: x + 1", "test_list": ["assert f(1) == 2"]}
+    grade = mbpp(grader).grade(mbpp_item(record, "row"), Response(texts=("f = lambda x: x + 1", "f = abs")))
+    assert grade.scores["pass@1"] == pytest.approx(0.5)
 
 
 def test_a_program_cannot_lend_mbpp_a_false_module(grader: Grader) -> None:

@@ -99,6 +99,8 @@ def mbpp_item(record: Mapping[str, Any], place: str) -> Item:
     shown = "\n".join(tests)
     setup = "\n".join([*_strings(record, "test_imports", place), str(record.get("test_setup_code") or "")])
     names, imports = tested_names(code, f"{setup}\n{shown}\n")
+    if not names:
+        raise UserError(f"{place}: the tests use nothing that the solution in 'code' defines; they are to test it.")
     return Item(
         identity=f"MBPP/{number}",
         prompt=f"You are an expert Python programmer, and here is your task: {text.strip()} "
@@ -111,8 +113,9 @@ def mbpp_item(record: Mapping[str, Any], place: str) -> Item:
 def tested_names(code: str, tests: str) -> tuple[tuple[str, ...], str]:
     """What ``tests`` take from a program, and the imports that they leave to it.
 
-    They take what the reference solution ``code`` defines, also under a built-in function's name, as MBPP's ``sum``.
-    Modules are imported for them: a program that could lend them ``math`` could lend them a false one.
+    They take what the reference solution ``code`` defines or assigns, also under a built-in function's name, as MBPP's
+    ``sum``; nothing where either cannot be parsed. Modules are imported for them: a program that could lend them
+    ``math`` could lend them a false one.
     """
     try:
         nodes = list(ast.walk(ast.parse(tests)))
@@ -120,10 +123,19 @@ def tested_names(code: str, tests: str) -> tuple[tuple[str, ...], str]:
     except SyntaxError:
         return (), ""
     used = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    made = [node.name for node in body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    names = tuple(dict.fromkeys(name for name in made if name in used))
+    names = tuple(dict.fromkeys(name for node in body for name in _made(node) if name in used))
     modules = sorted((used & sys.stdlib_module_names) - set(names))
     return names, "".join(f"import {module}\n" for module in modules)
+
+
+def _made(statement: ast.stmt) -> list[str]:
+    """Names that a statement of a module gives it, imports apart."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        return [statement.name]
+    targets = statement.targets if isinstance(statement, ast.Assign) else []
+    targets = [statement.target] if isinstance(statement, ast.AnnAssign) else targets
+    found = [node for target in targets for node in ast.walk(target)]
+    return [node.id for node in found if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)]
 
 
 def mbpp_check(item: Item, text: str) -> Check:
