@@ -76,6 +76,14 @@ def test_the_list_names_every_task(place: Path, capsys) -> None:
     assert "mmlu (61 parts)" in text and "piqa" in text and "gsm8k" in text
 
 
+def test_the_list_says_what_is_damaged(place: Path, tmp_path: Path, capsys) -> None:
+    data = tmp_path / "sets"
+    data.mkdir()
+    (data / "piqa_val.jsonl").write_text('{"query": "q"}\n')
+    text = " ".join(said(capsys, "--list", "--data-dir", data).split())
+    assert text.count(" damaged ") == 1 and "piqa: " in text and "line 1 has no field 'choices'" in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -334,6 +334,28 @@ def test_the_listing_counts_what_is_there() -> None:
         list_tasks(EVALS / "nowhere")
 
 
+def test_the_listing_tells_damaged_data_from_missing(tmp_path: Path) -> None:
+    (tmp_path / "piqa_val.jsonl").write_text('{"query": "q"}\n')
+    (tmp_path / "bbh.zip").write_bytes(b"nothing")
+    (tmp_path / "data").mkdir()  # which MMLU would be in
+    (tmp_path / "easy_vqa").mkdir()
+    (tmp_path / "easy_vqa" / "questions.json").write_text('[["q", "a", 0]]')
+    (tmp_path / "race_high.jsonl").write_text(json.dumps(
+        {"article": "a", "problems": [{"question": "q", "options": ["a", "b"], "answer": "A"}]}
+    ))  # fmt: skip
+    entries = {entry.name: entry for entry in list_tasks(tmp_path)}
+    damage = {name: entry.damage for name, entry in entries.items() if entry.damage}
+    assert set(damage) == {"piqa", "bbh", "bbh_direct", "easy_vqa"}
+    assert "piqa_val.jsonl line 1 has no field 'choices'" in damage["piqa"] and "bbh.zip" in damage["bbh"]
+    assert "images/0.png" in damage["easy_vqa"]
+    assert entries["piqa"].items is None and entries["mmlu"].items is None and entries["race"].items == 1
+
+
+@needs_data
+def test_nothing_that_is_whole_is_listed_as_damaged() -> None:
+    assert [entry.damage for folder in (EVALS, EVALS.parent) for entry in list_tasks(folder) if entry.damage] == []
+
+
 def test_files_and_folders_in_every_compression(tmp_path: Path) -> None:
     with gzip.open(tmp_path / "a.csv.gz", "wt") as file:
         file.write('x,y\n1,"two\nlines"\n')

@@ -138,11 +138,16 @@ def _list(arguments: argparse.Namespace) -> int:
 
     data = Path(arguments.data_dir) if arguments.data_dir != "." else None
     table = _table("task", "answers", "metric", "items here", "source")
-    for entry in list_tasks(data):
+    entries = list_tasks(data)
+    for entry in entries:
         parts = f" ({plural(len(entry.parts), 'part')})" if entry.parts else ""
         count = "" if data is None else "-" if entry.items is None else f"{entry.items:,}"
+        count = "damaged" if entry.damage else count
         table.add_row(f"{entry.name}{parts}", entry.kind, entry.metric, count, entry.source)
     out.print(table)
+    for entry in entries:
+        if entry.damage:
+            say(f"{entry.name}: {entry.damage}", "yellow")
     return 0
 
 

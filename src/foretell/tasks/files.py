@@ -28,6 +28,10 @@ LONGEST_INTEGER = 18  # characters of the text of one
 LONGEST_CELL = 1 << 24  # characters of a CSV cell; passages of some sets exceed the csv module's own limit
 
 
+class MissingDataError(UserError):
+    """The data of a task is not in the folder, as opposed to damaged."""
+
+
 @dataclass(frozen=True)
 class Row:
     """Named cells and where they stand, so that what is wrong with them can be said."""
@@ -131,12 +135,12 @@ def find_file(folder: Path, *names: str) -> Path:
     """The first of ``names`` that is in the folder.
 
     Raises:
-        UserError: where none is, saying which are expected.
+        MissingDataError: where none is, saying which are expected.
     """
     found = find_optional(folder, *names)
     if found is None:
         others = f", or one of {listed(names[1:])}," if len(names) > 1 else ""
-        raise UserError(
+        raise MissingDataError(
             f"{folder} has no file '{names[0]}'; it{others} is expected there, as it is or as .gz, .xz, .bz2 or .zst."
         )
     return found

@@ -12,7 +12,7 @@ from foretell.core.errors import UserError
 from foretell.core.wording import listed
 from foretell.data.compression import inner_suffix, open_bytes, open_zip, zip_member
 from foretell.data.image_decoding import decode
-from foretell.tasks.files import COMPRESSIONS, Row, as_text, parse_rows
+from foretell.tasks.files import COMPRESSIONS, MissingDataError, Row, as_text, parse_rows
 
 ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2", ".tar.zst", ".zip")
 LARGEST_TAR = 1 << 30  # bytes of a tar's members, which are held in memory
@@ -60,11 +60,11 @@ class Folder:
         """As :meth:`find`.
 
         Raises:
-            UserError: where none is.
+            MissingDataError: where none is.
         """
         found = self.find(*names)
         if found is None:
-            raise UserError(f"{self.place} has no file '{names[0]}' in it; it is expected there.")
+            raise MissingDataError(f"{self.place} has no file '{names[0]}' in it; it is expected there.")
         return found
 
     def read(self, name: str) -> bytes:
@@ -105,7 +105,10 @@ class Folder:
         Raises:
             UserError: where it is missing or, in an archive, damaged.
         """
-        name = self.require(*names)
+        try:
+            name = self.require(*names)
+        except MissingDataError as error:  # the questions are there
+            raise UserError(str(error)) from error
         if self._zip is None and not self._held:
             return self.place / name
         return decode(self.read(name), name=f"{self.place}: {name}")
@@ -115,7 +118,8 @@ def find_folder(folder: Path, *names: str) -> Folder:
     """The first of ``names`` that is a folder there, or an archive of one.
 
     Raises:
-        UserError: where none is, saying which are expected.
+        MissingDataError: where none is, saying which are expected.
+        UserError: where it is a damaged archive.
     """
     if not folder.is_dir():
         raise UserError(f"The data folder {folder} does not exist or is no folder.")
@@ -127,7 +131,7 @@ def find_folder(folder: Path, *names: str) -> Folder:
             if path.is_file():
                 return Folder(path)
     others = f", or one of {listed(names[1:])}," if len(names) > 1 else ""
-    raise UserError(
+    raise MissingDataError(
         f"{folder} has no folder '{names[0]}'; it{others} is expected there, as it is or as an archive "
         f"({', '.join(ARCHIVES)})."
     )

@@ -201,14 +201,13 @@ def _accepted(row: Row, name: str, grader: Grader) -> list[str]:
     answers = row.accepted(name)
     if grader == "number":
         return [format(as_number(answer, row.place), "f") for answer in answers]
-    if grader == "letter":
-        found, known, expected = [answer.strip().upper() for answer in answers], LETTERS, "one letter from A to Z"
-    elif grader == "yes_no":
-        found, known, expected = [answer.strip().lower() for answer in answers], ("yes", "no"), "the text yes or no"
-    else:
+    if grader not in ("letter", "yes_no"):
         return answers
+    letter = grader == "letter"
+    known, expected = (tuple(LETTERS), "one letter from A to Z") if letter else (("yes", "no"), "the text yes or no")
+    found = [answer.strip().upper() if letter else answer.strip().lower() for answer in answers]
     for answer, one in zip(answers, found, strict=True):
-        if one not in tuple(known):
+        if one not in known:
             raise row.fault(name, answer, f"{expected}, as the grader is {grader},")
     return found
 

@@ -19,6 +19,7 @@ from foretell.data.compression import inner_suffix
 from foretell.tasks import own
 from foretell.tasks.code.benchmarks import humaneval, mbpp
 from foretell.tasks.code.micro import micro_code
+from foretell.tasks.files import MissingDataError
 from foretell.tasks.sets import arithmetic, bbh, common_sense, mmlu, mmmu, passages, pictures, reasoning
 from foretell.tasks.task import Task
 
@@ -39,7 +40,10 @@ NEAR = 3  # names that an error suggests
 
 @dataclass(frozen=True)
 class Entry:
-    """A line of the listing; ``items`` is None where the data is not there, ``parts`` are the names under a task."""
+    """A line of the listing; ``parts`` are the names under a task.
+
+    ``items`` is None where the data is not there or is damaged, and ``damage`` then what is wrong with it.
+    """
 
     name: str
     kind: str
@@ -48,6 +52,7 @@ class Entry:
     source: str
     files: str
     parts: tuple[str, ...] = ()
+    damage: str = ""
 
 
 @functools.cache
@@ -139,17 +144,16 @@ def list_tasks(data_dir: Path | None = None) -> list[Entry]:
     parts: dict[str, list[str]] = {}
     for task in tasks.values():
         parts.setdefault(task.family, []).append(task.name)
-    return [
-        Entry(task.name, task.kind, task.metric, _count(task, data_dir), task.source, task.files,
-              tuple(parts.get(task.name, ())))
-        for task in tasks.values() if not task.family
-    ]  # fmt: skip
+    return [_entry(task, tuple(parts.get(task.name, ())), data_dir) for task in tasks.values() if not task.family]
 
 
-def _count(task: Task, data_dir: Path | None) -> int | None:
-    if data_dir is None:
-        return None
-    try:
-        return len(task.load(data_dir).items)
-    except UserError:
-        return None
+def _entry(task: Task, parts: tuple[str, ...], data_dir: Path | None) -> Entry:
+    items, damage = None, ""
+    if data_dir is not None:
+        try:
+            items = len(task.load(data_dir).items)
+        except MissingDataError:
+            pass
+        except UserError as error:
+            damage = str(error)
+    return Entry(task.name, task.kind, task.metric, items, task.source, task.files, parts, damage)

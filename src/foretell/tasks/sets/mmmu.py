@@ -18,7 +18,7 @@ from PIL.Image import Image
 from foretell.core.errors import UserError
 from foretell.data.image_decoding import decode
 from foretell.tasks.extract_options import chosen_option, open_answer_right, published_option
-from foretell.tasks.files import Row
+from foretell.tasks.files import MissingDataError, Row
 from foretell.tasks.folders import Folder, find_folder
 from foretell.tasks.grading import grade_samples
 from foretell.tasks.prompting import IMAGE
@@ -46,7 +46,7 @@ def load(pro: bool, chain_of_thought: bool, folder: Path) -> TaskData:
     found = find_folder(folder, *names)
     files = [name for name in found.names if _is_questions(name, pro)]
     if not files:
-        raise UserError(
+        raise MissingDataError(
             f"{found.place} has no questions.jsonl and no {'(10 options)/test' if pro else 'validation'} file in "
             "Parquet; one of them is expected in it."
         )

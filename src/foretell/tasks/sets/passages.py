@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from foretell.core.errors import UserError
 from foretell.tasks.extract import answer_line
-from foretell.tasks.files import Row, find_file, find_optional, parse_json, read_json, read_rows
+from foretell.tasks.files import MissingDataError, Row, find_file, find_optional, parse_json, read_json, read_rows
 from foretell.tasks.folders import find_folder
 from foretell.tasks.grading import NEXT_QUESTION, cut, grade_choice, grade_mc1, grade_mc2
 from foretell.tasks.sets.common_sense import BARE, source_of, text_options
@@ -97,7 +97,7 @@ def load_race(level: Literal["high", "middle"], folder: Path) -> TaskData:
         articles = find_folder(folder, "RACE", "race")
         names = [name for name in articles.names if f"test/{level}/" in f"/{name}" and name.endswith(".txt")]
         if not names:
-            raise UserError(f"{articles.place} has no folder test/{level} with articles as .txt files.")
+            raise MissingDataError(f"{articles.place} has no folder test/{level} with articles as .txt files.")
         items = [_article(parse_json(articles.text(name), f"{articles.place}: {name}"), name) for name in names]
         return TaskData(items, {"": items}, source=articles.place.name)
     items = []
@@ -111,7 +111,7 @@ def load_race(level: Literal["high", "middle"], folder: Path) -> TaskData:
             identity = f"{row.cells.get('example_id', number)}/{row.cells.get('question_id', 0)}"
             items.append(race_item(identity, row.text("article"), [row.cells], row.place))
     if not items:
-        raise UserError(f"{path} has no questions of the level '{level}'.")
+        raise MissingDataError(f"{path} has no questions of the level '{level}'.")
     return TaskData(items, {"": items}, source=path.name)
 
 
