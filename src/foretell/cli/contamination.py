@@ -16,12 +16,11 @@ from foretell.core.errors import UserError
 from foretell.core.files import require_writable
 from foretell.core.progress import duration, say
 from foretell.data.compression import inner_suffix
-from foretell.evals.contamination.check import METHODS, Verdict, check_items, write_verdicts
+from foretell.evals.contamination.check import METHODS, SUFFIXES, Verdict, check_items, write_verdicts
 from foretell.evals.contamination.items import ItemText, exam_items, read_items, task_items
 from foretell.evals.contamination.scores import Score, SplitScore, read_scores, split_scores
 from foretell.evals.exams.form import read_exam
 
-SUFFIXES = (".jsonl", ".parquet")  # of verdicts
 NAMES = {"substring": "50-character substrings", "ngram": "13-grams"}
 
 

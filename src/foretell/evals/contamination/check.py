@@ -97,6 +97,9 @@ def _check(index: Index, items: Sequence[ItemText], methods: Sequence[str], seed
         yield Verdict(item.task, item.item, sum(map(str.isalnum, item.text)), **cells)
 
 
+SUFFIXES = (".jsonl", ".parquet")  # of a file of verdicts
+
+
 def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
     """Write a row for each item as .jsonl or .parquet, by the name.
 

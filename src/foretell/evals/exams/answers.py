@@ -9,6 +9,7 @@ from fractions import Fraction
 from foretell.evals.exams.form import ExamItem
 from foretell.tasks.extract import final_number, same_number
 from foretell.tasks.extract_options import chosen_option
+from foretell.tasks.task import lettered
 from foretell.tasks.values import as_value
 
 # "Answer:", "**Answer**:", "The answer (in km) is", GSM8K's sign, LaTeX's box; not "I hope this answer is of use"
@@ -44,7 +45,7 @@ def read_answer(item: ExamItem, text: str) -> str | None:
         None where none can be read; such a response is wrong.
     """
     if item.choices:
-        options = {chr(ord("A") + number): choice for number, choice in enumerate(item.choices)}
+        options = lettered(item.choices)
         alone = text.strip(" .()*").upper()
         return alone if alone in options else chosen_option(text, options)
     marks = list(_MARK.finditer(text))

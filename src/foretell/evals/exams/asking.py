@@ -13,6 +13,7 @@ from foretell.data.compression import is_compressed
 from foretell.evals.exams.form import Exam, ExamItem, Section, item_key
 from foretell.evals.exams.marking import ExamResponse, Key, read_responses
 from foretell.evals.models import Decoding, Model, Prompt
+from foretell.tasks.task import lettered
 
 CHOICE = 'Think it through, then end with a line "Answer: X", where X is the letter of the right choice.'
 SHORT = 'Think it through, then end with a line "Answer: X", where X is the answer alone.'
@@ -21,7 +22,7 @@ TOKENS = 1_024
 
 def question_prompt(section: Section, item: ExamItem) -> str:
     """What a model is asked: instruction, question, choices, and how to answer."""
-    choices = [f"{chr(ord('A') + number)}) {choice}" for number, choice in enumerate(item.choices)]
+    choices = [f"{letter}) {choice}" for letter, choice in lettered(item.choices).items()]
     ending = None if item.rubric else CHOICE if item.choices else SHORT
     parts = [section.instruction, item.question, "\n".join(choices), ending]
     return "\n\n".join(part for part in parts if part)

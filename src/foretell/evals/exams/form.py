@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 from foretell.core.config import Settings, build, read_yaml
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
+from foretell.tasks.task import LETTERS, lettered
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -113,8 +114,8 @@ class ExamItem(Settings):
     def _gradable(self) -> ExamItem:
         if (self.answer is None) == (self.rubric is None):
             raise ValueError("an item needs an answer or a rubric, and not both")
-        if self.choices and (len(self.choices) > 26 or self.letter is None):
-            last = chr(ord("A") + min(26, len(self.choices)) - 1)
+        if self.choices and (len(self.choices) > len(LETTERS) or self.letter is None):
+            last = LETTERS[min(len(LETTERS), len(self.choices)) - 1]
             raise ValueError(f"the answer of an item with choices is one letter from A to {last}")
         return self
 
@@ -126,8 +127,7 @@ class ExamItem(Settings):
     @property
     def letter(self) -> str | None:
         """The right letter of an item with choices."""
-        letters = [chr(ord("A") + number) for number in range(min(26, len(self.choices)))]
-        return self.answer if isinstance(self.answer, str) and self.answer in letters else None
+        return self.answer if isinstance(self.answer, str) and self.answer in lettered(self.choices) else None
 
     @property
     def accepted(self) -> tuple[str, ...]:
