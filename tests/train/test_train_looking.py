@@ -1,5 +1,6 @@
 """An encoder that looks before the run: its loss word by word, what it trains, what the run takes over, resume."""
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -11,6 +12,7 @@ from safetensors.torch import load_file
 from foretell.core.errors import InterruptedRunError, UserError
 from foretell.core.files import read_json
 from foretell.core.runlog import read_log
+from foretell.data.packing import PackedStream
 from foretell.data.stream import Batch
 from foretell.data.tokenizer import Tokenizer
 from foretell.data.visual.config import VisualConfig
@@ -25,6 +27,7 @@ from foretell.train.execution import choose_execution
 from foretell.train.looking import Looking, look_settings, pretrain, words_from_features
 from foretell.train.loop import Trainer
 from foretell.train.multimodal import ANSWERS, pretraining
+from foretell.train.work import Stream
 from small_runs import run_settings
 from visual_documents import visual_store
 
@@ -192,6 +195,31 @@ def test_the_run_leaves_out_what_is_only_looked_at(data: Path) -> None:
     assert VisualSet(data / "visual", "train").without(("other",)).numbers.tolist() == list(range(60))
 
 
+def test_a_lead_comes_first_and_is_resumed_exactly(data: Path) -> None:
+    settings = settings_of(data, visual=FEED.model_copy(update={"lead_steps": 3, "only_looked_at": ("other",)}))
+    everything = VisualSet(data / "visual", "train")
+
+    def stream() -> Stream:
+        feeds = pretraining(settings, data).open_feeds()
+        feeds["text"].stream.close()
+        return feeds["answers"].stream
+
+    lead, rest = (PackedStream(everything.of((name,)), ROOM, 3, settings.seed) for name in ("other", "one"))
+    wanted = [*(lead.next_batch() for _ in range(3)), *(rest.next_batch() for _ in range(4))]
+    for stop in range(7):
+        first, second = stream(), stream()
+        found = [first.next_batch() for _ in range(stop)]
+        second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        found += [second.next_batch() for _ in range(7 - stop)]
+        for one, other in zip(found, wanted, strict=True):
+            assert all(torch.equal(a, b) for a, b in zip(one.tensors, other.tensors, strict=True))
+    changed = settings_of(data, visual=FEED.model_copy(update={"lead_steps": 2}))
+    other_feeds = pretraining(changed, data).open_feeds()
+    other_feeds["text"].stream.close()
+    with pytest.raises(UserError, match="batches"):
+        other_feeds["answers"].stream.load_state_dict(first.state_dict())
+
+
 def test_looking_needs_something_to_look_at() -> None:
     sources = [{"generator": {"families": {"single": 1}}}, {"generator": {}, "name": "scenes", "look": True}]
     assert VisualConfig.model_validate({"sources": sources, "look": 2}).looked_at == ("scenes",)
@@ -199,7 +227,9 @@ def test_looking_needs_something_to_look_at() -> None:
         VisualConfig.model_validate({"sources": sources[:1], "look": 2})
     only = [{**sources[0], "look": "only"}]
     assert VisualConfig.model_validate({"sources": only + sources[1:], "look": 1}).only_looked_at == ("generator",)
+    with pytest.raises(ValueError, match=r"lead is 0\.5 and no source has look: true"):
+        VisualConfig.model_validate({"sources": sources[:1], "lead": 0.5})
     with pytest.raises(ValueError, match="every source has look: only"):
         VisualConfig.model_validate({"sources": only, "look": 1})
-    with pytest.raises(ValueError, match="look is 0 and 'generator' has look: only"):
+    with pytest.raises(ValueError, match="look and lead are 0 and 'generator' has look: only"):
         VisualConfig.model_validate({"sources": [*only, {**sources[1], "look": False}]})

@@ -118,6 +118,42 @@ class PackedStream:
         return self._plan(epoch)[number - self._starts[epoch]]
 
 
+class LeadingStream:
+    """Batches of one stream first, then of another."""
+
+    def __init__(self, first: PackedStream, then: PackedStream, batches: int) -> None:
+        """
+        Args:
+            first, then: the streams.
+            batches: how many of the first, 0 or more.
+        """
+        self._first, self._then, self._batches = first, then, batches
+        self._position = 0  # batches handed out
+
+    def next_batch(self) -> Batch:
+        """The next batch."""
+        self._position += 1
+        return (self._first if self._position <= self._batches else self._then).next_batch()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The position after the batches handed out so far, as JSON."""
+        return {"position": self._position, "batches": self._batches,
+                "first": self._first.state_dict(), "then": self._then.state_dict()}  # fmt: skip
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where ``state`` was taken.
+
+        Raises:
+            UserError: where it belongs to other data or another number of batches, or is not a state.
+        """
+        self._position = saved_position(state, {"batches": self._batches})
+        self._first.load_state_dict(state.get("first", {}))
+        self._then.load_state_dict(state.get("then", {}))
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
 def packed_batches(documents: Packable, room: int, rows: int) -> Iterator[Batch]:
     """Every document once, packed in the order that they have."""
     packed = first_fit(documents.lengths, range(len(documents.lengths)), room)

@@ -176,10 +176,10 @@ class Family:
             feed = self._feed(max(1, round(visual.share * positions / visual.room)))
             rows = max(1, round((1 - visual.share) * rows))
         steps = max(1, round(tokens / step_positions(rows, model.context, feed)))
-        if visual is not None and feed is not None and visual.look:
+        if visual is not None and feed is not None and (visual.look or visual.lead):
             feed = feed.model_copy(update={
                 "look": visual.looked_at, "only_looked_at": visual.only_looked_at,
-                "look_steps": max(1, round(visual.look * steps)),
+                "look_steps": math.ceil(visual.look * steps), "lead_steps": round(visual.lead * steps),
             })  # fmt: skip
         return Size(model, steps, rows, feed)
 

@@ -23,10 +23,11 @@ SWAP_SEED = 0
 def question_only(settings: RunSettings, share: float) -> RunSettings:
     """The target's twin that sees blank images, trained for ``share`` of its steps."""
     assert settings.visual is not None
+    as_blank = {"blank": True, "look_steps": 0, "lead_steps": 0, "only_looked_at": ()}
     return settings.model_copy(
         update={
             "label": "question-only", "role": "run", "steps": max(1, round(share * settings.steps)),
-            "visual": settings.visual.model_copy(update={"blank": True, "look_steps": 0}),
+            "visual": settings.visual.model_copy(update=as_blank),
         }
     )  # fmt: skip
 

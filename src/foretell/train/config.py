@@ -80,9 +80,11 @@ class VisualFeed(Settings):
     look: tuple[str, ...] = ()
     """Labels of the sources whose images the encoder looks at before the run's own steps."""
     only_looked_at: tuple[str, ...] = ()
-    """Labels of those among them that the run itself takes nothing of."""
+    """Labels of those among them that the run takes nothing of after its lead."""
     look_steps: int = Field(default=0, ge=0)
     """How many steps it looks for, of ``rows`` rows each."""
+    lead_steps: int = Field(default=0, ge=0)
+    """First steps of the run itself, which ask about the sources that are looked at alone."""
     blank: bool = False
     """Show blank images: what can be answered from the questions alone."""
 

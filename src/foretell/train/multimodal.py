@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.core.packing import BRANCHES
-from foretell.data.packing import Packable, PackedStream, first_fit, packed_batches
+from foretell.data.packing import LeadingStream, Packable, PackedStream, first_fit, packed_batches
 from foretell.data.stream import IGNORED
 from foretell.data.visual.store import VisualSet
 from foretell.model.decoder import Decoder
@@ -20,7 +20,7 @@ from foretell.train.checkpoint import newest_checkpoint
 from foretell.train.config import RunSettings, VisualFeed
 from foretell.train.objective import Objective
 from foretell.train.pretraining import Pretraining
-from foretell.train.work import Feed
+from foretell.train.work import Feed, Stream
 
 ANSWERS = "nats_per_answer_token"
 
@@ -68,7 +68,11 @@ class VisualPretraining(Pretraining):
         """Text, and questions about images."""
         feed = self.feed
         questions = self.questions.without(feed.only_looked_at) if feed.only_looked_at else self.questions
-        asked = PackedStream(questions, feed.room, feed.rows, self.settings.seed)
+        whole = PackedStream(questions, feed.room, feed.rows, self.settings.seed)
+        asked: Stream = whole
+        if feed.lead_steps:
+            lead = PackedStream(self.questions.of(feed.look), feed.room, feed.rows, self.settings.seed)
+            asked = LeadingStream(lead, whole, feed.lead_steps)
         text = super().open_feeds()["text"]
         return {"text": Feed(text.stream, 1.0 - feed.share), "answers": Feed(asked, feed.share, ANSWERS)}
 

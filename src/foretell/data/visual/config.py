@@ -32,7 +32,7 @@ class VisualSourceConfig(Settings):
     """Small changes to a file's training images that leave the answers true; none where it is left out."""
     look: Literal[False, True, "only"] = False
     """Whether an encoder looks at its images before the run (visual.look), best with few things in each; `only`: the
-    run itself takes none of them."""
+    run itself takes none of them but in its lead (visual.lead)."""
     name: str | None = None
     """What the report calls the source."""
 
@@ -64,6 +64,8 @@ class VisualConfig(Settings):
     learn to look needs (docs/vision.md)."""
     look: float = Field(default=0.0, ge=0, le=50)
     """Steps that an encoder takes alone before the run, at the sources marked look, over the run's own steps."""
+    lead: float = Field(default=0.0, ge=0, lt=1)
+    """Share of a run's steps, its first ones, that ask about the sources marked look alone."""
     question_only: float = Field(default=0.1, ge=0, le=1)
     """Share of the target's steps for a second model that sees no image, for comparison; 0 leaves it out."""
 
@@ -88,12 +90,15 @@ class VisualConfig(Settings):
 
     @model_validator(mode="after")
     def _something_to_look_at(self) -> VisualConfig:
-        if self.look and self.sources and not self.looked_at:
-            raise ValueError(f"look is {self.look:g} and no source has look: true; mark one, or set look to 0")
+        for name in ("look", "lead"):
+            if getattr(self, name) and self.sources and not self.looked_at:
+                value = getattr(self, name)
+                raise ValueError(f"{name} is {value:g} and no source has look: true; mark one, or set {name} to 0")
         if self.sources and len(self.only_looked_at) == len(self.sources):
             raise ValueError("every source has look: only; at least one for the run itself is expected")
-        if not self.look and self.only_looked_at:
-            raise ValueError(f"look is 0 and '{self.only_looked_at[0]}' has look: only; nothing would take its images")
+        if not self.look + self.lead and self.only_looked_at:
+            label = self.only_looked_at[0]
+            raise ValueError(f"look and lead are 0 and '{label}' has look: only; nothing would take its images")
         return self
 
     @model_validator(mode="after")
