@@ -220,6 +220,19 @@ def test_a_lead_comes_first_and_is_resumed_exactly(data: Path) -> None:
         other_feeds["answers"].stream.load_state_dict(first.state_dict())
 
 
+def test_what_is_harder_after_the_lead_is_no_spike(data: Path, tmp_path: Path) -> None:
+    feed = FEED.model_copy(update={"look_steps": 0, "lead_steps": 5})
+    trainer = Trainer(settings_of(data, visual=feed, steps=8), data, tmp_path, threads=1)
+    trainer.guard.losses.extend([0.01] * 64)
+    trainer.step = 4
+    trainer.train_step()
+    assert trainer.guard.skips == 1  # still in the lead: a spike
+    trainer.step = 5
+    trainer.train_step()
+    assert trainer.guard.skips == 0 and len(trainer.guard.losses) == 1
+    trainer.close()
+
+
 def test_looking_needs_something_to_look_at() -> None:
     sources = [{"generator": {"families": {"single": 1}}}, {"generator": {}, "name": "scenes", "look": True}]
     assert VisualConfig.model_validate({"sources": sources, "look": 2}).looked_at == ("scenes",)

@@ -49,6 +49,10 @@ class Guard:
         self.rollbacks += 1
         return "roll back", reason
 
+    def forget(self) -> None:
+        """Take no loss so far for usual: other data begins."""
+        self.losses.clear()
+
     def _reason(self, loss: float, gradient_norm: float) -> str:
         if not math.isfinite(loss):
             return "the loss is not finite"
