@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from foretell.cli.main import main
+from foretell.cli.main import RECIPE_EPILOG, main
 from foretell.core.files import read_json
 from foretell.data.tokenizer import Tokenizer
 from foretell.infer.loading import load_model
@@ -161,6 +161,7 @@ def test_a_graft_does_not_look_first(tmp_path: Path, capfd: pytest.CaptureFixtur
     assert "visual.look is 0.5" in " ".join(capfd.readouterr().err.split())
 
 
-def test_built_in_recipes_are_valid() -> None:
+def test_built_in_recipes_are_valid_and_named_in_the_help() -> None:
     for name in built_in_recipes():
+        assert name in RECIPE_EPILOG
         assert load_recipe(name, []).name == name

@@ -102,6 +102,15 @@ def test_the_loss_is_that_of_the_words_one_by_one(data: Path) -> None:
     assert loss == pytest.approx(word_by_word(model, batch), rel=1e-4)
 
 
+@pytest.mark.parametrize("width", [20, 52, 56])
+def test_heads_divide_any_width_of_a_ladder(data: Path, width: int) -> None:
+    model = MODEL.model_copy(update={"width": width, "ffn_width": 2 * width})
+    before = look_settings(settings_of(data, model=model))
+    work = Looking(before, data)
+    batch = work.open_feeds()["answers"].stream.next_batch()
+    assert math.isfinite(float(words_from_features(work.build(torch.device("cpu")), *batch.tensors).detach()))
+
+
 def test_without_images_there_is_nothing_to_learn(data: Path) -> None:
     _, model, batch = looking(data)
     loss = words_from_features(model, *batch.tensors[:4])

@@ -146,6 +146,11 @@ class RunSettings(Settings):
         return min(self.rows, self.visual.rows) if self.visual else self.rows
 
     @property
+    def turn(self) -> int:
+        """Step before which the data changes its kind; 0 where it never does."""
+        return self.visual.lead_steps if self.visual else 0
+
+    @property
     def tokens_per_step(self) -> int:
         """Positions of one optimizer step, those of images and questions included."""
         return step_positions(self.rows, self.row_length, self.visual)

@@ -23,7 +23,6 @@ from torch import Tensor, nn
 from foretell.core.packing import BRANCHES
 from foretell.data.packing import PackedStream
 from foretell.data.stream import IGNORED
-from foretell.data.visual.store import VisualSet
 from foretell.model.decoder import Decoder
 from foretell.model.parametrization import BASE_HEAD_DIM
 from foretell.train.config import RunSettings, encoder_flops
@@ -71,42 +70,6 @@ def look_settings(settings: RunSettings) -> LookSettings:
     values |= {"label": f"{settings.label}, looking", "steps": settings.visual.look_steps}
     values["training"] |= {"compile": "off", "keep_checkpoints": 1}
     return LookSettings.model_validate(values)
-
-
-class Looking(VisualPretraining):
-    """See :class:`foretell.train.work.Work`."""
-
-    unit = ANSWERS
-
-    def __init__(self, settings: LookSettings, data: Path) -> None:
-        super().__init__(settings, data / "tokens", data / "visual")
-        self.per_nat = 1.0  # of nats per token of an answer
-        self.shown = VisualSet(data / "visual", "train").of(self.feed.look)
-
-    @property
-    def objective(self) -> Objective:  # type: ignore[override]
-        """The words of answers, from features."""
-        return words_from_features
-
-    def build(self, device: torch.device) -> Decoder:
-        """The run's model as it starts, with a readout; what the readout does not use is frozen."""
-        model = super().build(device)
-        readout = nn.Linear(model.config.width, model.config.width, bias=False, device=device)
-        nn.init.zeros_(readout.weight)  # every question starts with the mean of its patches
-        model.add_module("readout", readout)
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.startswith(LEARNED))
-        return model
-
-    def open_feeds(self) -> dict[str, Feed]:
-        """Questions about the images of the sources that are marked ``look``."""
-        return {"answers": Feed(PackedStream(self.shown, self.feed.room, self.feed.rows, self.settings.seed))}
-
-    def evaluate(self, model: Decoder, rows: int | None) -> dict[str, Any]:
-        """The loss of the same readout on the held-out questions of these sources."""
-        shown = self.heldout_questions.of(self.feed.look)
-        loss, tokens = answer_loss(model, shown, self.feed.room, self.objective, rows)
-        return {ANSWERS: loss, "answer_tokens": tokens}
 
 
 def words_from_features(
@@ -159,13 +122,45 @@ def _questions(model: Decoder, inputs: Tensor, branch: Tensor, asked: Tensor, la
 def _gather(model: Decoder, questions: Tensor, features: Tensor, visible: Tensor) -> Tensor:
     """[Q, D] each question with what its images hold for it; ``visible`` bool [Q, N] says which patches are its own."""
     width = features.shape[1]
-    heads = max(1, width // BASE_HEAD_DIM)
+    heads = max(heads for heads in range(1, max(1, width // BASE_HEAD_DIM) + 1) if width % heads == 0)
     values = features.view(len(features), heads, -1)
     queries = model.get_submodule("readout")(questions).view(len(questions), heads, -1)
     scores = torch.einsum("qhe,nhe->hqn", queries, values) / math.sqrt(values.shape[2])
     weights = scores.masked_fill(~visible, -math.inf).softmax(-1).nan_to_num()  # nothing of no images
     gathered = torch.einsum("hqn,nhe->qhe", weights, values).flatten(1)
     return F.rms_norm(gathered, (width,)) + questions
+
+
+class Looking(VisualPretraining):
+    """See :class:`foretell.train.work.Work`."""
+
+    objective: Objective = staticmethod(words_from_features)
+    unit = ANSWERS
+
+    def __init__(self, settings: LookSettings, data: Path) -> None:
+        super().__init__(settings, data / "tokens", data / "visual")
+        self.per_nat = 1.0  # of nats per token of an answer, of which ends count as tokens and cost nothing
+        self.shown = self.questions.of(self.feed.look)
+
+    def build(self, device: torch.device) -> Decoder:
+        """The run's model as it starts, with a readout; what the readout does not use is frozen."""
+        model = super().build(device)
+        readout = nn.Linear(model.config.width, model.config.width, bias=False, device=device)
+        nn.init.zeros_(readout.weight)  # every question starts with the mean of its patches
+        model.add_module("readout", readout)
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(LEARNED))
+        return model
+
+    def open_feeds(self) -> dict[str, Feed]:
+        """Questions about the images of the sources that are marked ``look``."""
+        return {"answers": Feed(PackedStream(self.shown, self.feed.room, self.feed.rows, self.settings.seed))}
+
+    def evaluate(self, model: Decoder, rows: int | None) -> dict[str, Any]:
+        """The loss of the same readout on the held-out questions of these sources."""
+        shown = self.heldout_questions.of(self.feed.look)
+        loss, tokens = answer_loss(model, shown, self.feed.room, self.objective, rows)
+        return {ANSWERS: loss, "answer_tokens": tokens}
 
 
 def pretrain(
@@ -190,7 +185,7 @@ def pretrain(
     if feed is not None and feed.look_steps:
         before, start = look_settings(settings), folder / "looking"
         if recorded_result(start, before) is None:
-            shown = Display(f"{display.title}: looking", unit="nats a word") if display else None
+            shown = Display(f"{display.title}: looking", unit="nats per answer token") if display else None
             Trainer(before, Looking(before, data), start, threads=threads, peak=peak, display=shown).run()
     return Trainer(
         settings, pretraining(settings, data, start), folder, threads=threads, peak=peak, display=display

@@ -215,7 +215,7 @@ class Trainer:
         settings = self.settings
         rate = set_learning_rate(self.optimizer, settings, self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        if settings.visual and self.step == settings.visual.lead_steps:
+        if self.step == settings.turn:
             self.guard.forget()
         losses = self.forward_backward()
         loss = sum(feed.share * losses[name] for name, feed in self.feeds.items())

@@ -85,7 +85,7 @@ class VisualConfig(Settings):
 
     @property
     def only_looked_at(self) -> tuple[str, ...]:
-        """Labels of those among them that the run itself takes nothing of."""
+        """Labels of those among them that the run takes nothing of after its lead."""
         return tuple(source.label for source in self.sources if source.look == "only")
 
     @model_validator(mode="after")

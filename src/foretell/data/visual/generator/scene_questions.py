@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import combinations, product
 
 from foretell.data.visual.generator.draws import Draws
 from foretell.data.visual.generator.family import Family, Question
 from foretell.data.visual.generator.scene_phrasings import PHRASINGS
-from foretell.data.visual.generator.scenes import Scene, Thing, describe, describe_single, draw
+from foretell.data.visual.generator.scenes import Scene, Thing, describe, draw
 from foretell.data.visual.generator.wording import plural, with_article
 
 NOUNS = ("object", "thing", "shape")
@@ -224,6 +225,6 @@ SCENES = Family(
 
 # What an image encoder learns to see first (docs/vision.md).
 SINGLE = replace(
-    SCENES, name="single", describe=describe_single,
+    SCENES, name="single", describe=partial(describe, mode="single"),
     askers={kind: asker for kind, asker in SCENES.askers.items() if kind not in ("count", "relation")},
 )  # fmt: skip

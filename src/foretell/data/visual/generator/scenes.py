@@ -78,9 +78,9 @@ class Scene:
     rims: bool = False
 
 
-def describe(draws: Draws, setting: Setting) -> Scene:
-    """A scene of a level: a single thing, things to tell apart, or things to count."""
-    level, mode = setting.level, draws.weighted(MODES[setting.level])
+def describe(draws: Draws, setting: Setting, mode: str | None = None) -> Scene:
+    """A scene of a level: a single thing, things to tell apart, or things to count; which is drawn if not given."""
+    level, mode = setting.level, mode or draws.weighted(MODES[setting.level])
     ground = draw_ground(draws, level)
     shapes, colours = SHAPES[level], ground.names(level)
     pairs, side, crowded = [(draws.choose(shapes), draws.choose(colours))], 3, False
@@ -97,16 +97,6 @@ def describe(draws: Draws, setting: Setting) -> Scene:
     return Scene(
         setting.width, setting.height, side, ground, shapes, colours, things, counted, MOST[level], rims=crowded
     )
-
-
-def describe_single(draws: Draws, setting: Setting) -> Scene:
-    """A scene of a level with a single thing in it, large or in one of nine cells."""
-    level = setting.level
-    ground = draw_ground(draws, level)
-    shapes, colours = SHAPES[level], ground.names(level)
-    pairs, side = [(draws.choose(shapes), draws.choose(colours))], draws.choose((1, 3))
-    things = place(draws, setting, pairs, side, crowded=False)
-    return Scene(setting.width, setting.height, side, ground, shapes, colours, things)
 
 
 def _scattered(draws: Draws, level: int, shapes: tuple[str, ...], colours: tuple[str, ...]) -> list[Pair]:
