@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,16 @@ from foretell.data.tokenizer import Tokenizer
 from foretell.data.visual.documents import Exchange, VisualDocument
 from foretell.data.visual.encode import VisualEncoder
 from foretell.data.visual.store import SplitWriter
+from foretell.model.config import ModelConfig
+from foretell.model.vision_config import VisionConfig
 
+ROOM = 96
+SEEING = ModelConfig(
+    vocab_size=400, width=32, depth=2, heads=2, kv_heads=2, head_dim=16, ffn_width=96, context=ROOM, base_width=32,
+    vision=VisionConfig(patch=8, width=32, depth=1, heads=2, head_dim=16, ffn_width=96, longest=32, base_width=32,
+                        image_token=3),
+)  # fmt: skip
+"""A model that reads the documents of :func:`visual_data`."""
 COLOURS = {"red": (220, 30, 30), "green": (30, 180, 30), "blue": (30, 30, 220), "grey": (120, 120, 120)}
 
 
@@ -37,7 +47,7 @@ def visual_tokenizer() -> Tokenizer:
     return Tokenizer.train([words, Path(__file__).read_text(), "def a(b):\n    return b\n" * 20], 300)
 
 
-def visual_store(folder: Path, tokenizer: Tokenizer, room: int = 96, **changes: tuple[int, ...]) -> VisualEncoder:
+def visual_store(folder: Path, tokenizer: Tokenizer, room: int = ROOM, **changes: tuple[int, ...]) -> VisualEncoder:
     """A store of 120 training and 40 held-out documents in ``folder``, patches of 8 pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     encoder = VisualEncoder.of(tokenizer, patch=8, longest=32)
@@ -53,3 +63,10 @@ def visual_store(folder: Path, tokenizer: Tokenizer, room: int = 96, **changes: 
         "sources": [{"label": "one", **half}, {"label": "other", **half}],
     })  # fmt: skip
     return encoder
+
+
+def visual_data(folder: Path, small_corpus: Path, **changes: tuple[int, ...]) -> Path:
+    """``folder`` with the tokens of a corpus and a store of documents in its tokenizer: what a run learns from."""
+    shutil.copytree(small_corpus / "tokens", folder / "tokens")
+    visual_store(folder / "visual", Tokenizer.from_file(small_corpus / "tokenizer" / "tokenizer.json"), **changes)
+    return folder

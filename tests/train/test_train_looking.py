@@ -14,12 +14,10 @@ from foretell.core.files import read_json
 from foretell.core.runlog import read_log
 from foretell.data.packing import PackedStream
 from foretell.data.stream import Batch
-from foretell.data.tokenizer import Tokenizer
 from foretell.data.visual.config import VisualConfig
 from foretell.data.visual.store import VisualSet
-from foretell.model.config import ModelConfig
 from foretell.model.decoder import Decoder
-from foretell.model.vision_config import VisionConfig, vision_training_flops
+from foretell.model.vision_config import vision_training_flops
 from foretell.train import loop
 from foretell.train.checkpoint import checkpoint_folders, newest_checkpoint
 from foretell.train.config import RunSettings, TrainingConfig, VisualFeed
@@ -29,24 +27,15 @@ from foretell.train.loop import Trainer
 from foretell.train.multimodal import ANSWERS, pretraining
 from foretell.train.work import Stream
 from small_runs import run_settings
-from visual_documents import visual_store
+from visual_documents import ROOM, SEEING, visual_data
 
-ROOM = 96
-MODEL = ModelConfig(
-    vocab_size=400, width=32, depth=2, heads=2, kv_heads=2, head_dim=16, ffn_width=96, context=96, base_width=16,
-    vision=VisionConfig(patch=8, width=32, depth=1, heads=2, head_dim=16, ffn_width=96, longest=32, base_width=32,
-                        image_token=3),
-)  # fmt: skip
+MODEL = SEEING.model_copy(update={"base_width": 16})  # so that logits are scaled
 FEED = VisualFeed(rows=3, room=ROOM, share=0.75, patches=8.0, image_patches=4.0, look=("other",), look_steps=40)
 
 
 @pytest.fixture(scope="module")
 def data(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("visual")
-    shutil.copytree(small_corpus / "tokens", folder / "tokens")
-    tokenizer = Tokenizer.from_file(small_corpus / "tokenizer" / "tokenizer.json")
-    visual_store(folder / "visual", tokenizer, ROOM, sizes=(8, 16))
-    return folder
+    return visual_data(tmp_path_factory.mktemp("visual"), small_corpus, sizes=(8, 16))
 
 
 def settings_of(data: Path, **changes: object) -> RunSettings:

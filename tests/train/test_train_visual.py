@@ -1,6 +1,5 @@
 """Text and questions about images in one loop: what is learned, how the step is made up, exact matches, resume."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +9,9 @@ from safetensors.torch import load_file
 
 from foretell.core.errors import InterruptedRunError
 from foretell.core.runlog import read_log
-from foretell.data.tokenizer import Tokenizer
 from foretell.data.visual.store import VisualSet
-from foretell.model.config import ModelConfig
 from foretell.model.decoder import build_decoder
-from foretell.model.vision_config import VisionConfig, vision_training_flops
+from foretell.model.vision_config import vision_training_flops
 from foretell.train import loop
 from foretell.train.checkpoint import checkpoint_folders
 from foretell.train.config import RunSettings, TrainingConfig, VisualFeed
@@ -22,23 +19,15 @@ from foretell.train.loop import Trainer, trained_model
 from foretell.train.multimodal import ANSWERS, exact_matches, pretraining
 from foretell.train.objective import next_token
 from small_runs import run_settings
-from visual_documents import visual_store
+from visual_documents import ROOM, SEEING, visual_data
 
-ROOM = 96
-MODEL = ModelConfig(
-    vocab_size=400, width=32, depth=2, heads=2, kv_heads=2, head_dim=16, ffn_width=96, context=96, base_width=32,
-    vision=VisionConfig(patch=8, width=32, depth=1, heads=2, head_dim=16, ffn_width=96, longest=32, base_width=32,
-                        image_token=3),
-)  # fmt: skip
+MODEL = SEEING
 FEED = VisualFeed(rows=3, room=ROOM, share=0.75, patches=8.0, image_patches=4.0)
 
 
 @pytest.fixture(scope="module")
 def data(small_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("visual")
-    shutil.copytree(small_corpus / "tokens", folder / "tokens")
-    visual_store(folder / "visual", Tokenizer.from_file(small_corpus / "tokenizer" / "tokenizer.json"), ROOM)
-    return folder
+    return visual_data(tmp_path_factory.mktemp("visual"), small_corpus)
 
 
 def settings_of(data: Path, **changes: object) -> RunSettings:

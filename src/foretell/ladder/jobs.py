@@ -20,6 +20,7 @@ from foretell.core.progress import Meter, meter
 from foretell.core.runlog import read_log
 from foretell.train.config import RunSettings
 from foretell.train.interrupt import graceful_stop, stop_requested
+from foretell.train.looking import FOLDER as LOOKING
 from foretell.train.looking import pretrain
 from foretell.train.loop import recorded_result
 
@@ -136,7 +137,7 @@ def run_jobs(
 
 def forget_weights(folder: Path) -> None:
     """Remove a finished run's checkpoints; its records stay."""
-    for part in (folder, folder / "looking"):
+    for part in (folder, folder / LOOKING):
         shutil.rmtree(part / "checkpoints", ignore_errors=True)
 
 

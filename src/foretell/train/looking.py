@@ -32,6 +32,7 @@ from foretell.train.multimodal import ANSWERS, VisualPretraining, answer_loss, p
 from foretell.train.objective import Objective
 from foretell.train.work import Feed
 
+FOLDER = "looking"  # of a run, with the records and weights of this part
 ROW = 2**40  # above every number of a row's documents and branches
 LEARNED = ("vision.", "embedding.", "head.", "norm.", "readout.")
 
@@ -183,7 +184,7 @@ def pretrain(
     """
     feed, start = settings.visual, None
     if feed is not None and feed.look_steps:
-        before, start = look_settings(settings), folder / "looking"
+        before, start = look_settings(settings), folder / FOLDER
         if recorded_result(start, before) is None:
             shown = Display(f"{display.title}: looking", unit="nats per answer token") if display else None
             Trainer(before, Looking(before, data), start, threads=threads, peak=peak, display=shown).run()
