@@ -1,6 +1,7 @@
 """Recipes with images, small enough for a test: a multimodal run with two forecasts, and a graft of its encoder."""
 
 import json
+import shutil
 import sysconfig
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import torch
 
 from foretell.cli.main import RECIPE_EPILOG, main
 from foretell.core.files import read_json
+from foretell.core.runlog import read_log
 from foretell.data.tokenizer import Tokenizer
 from foretell.infer.loading import load_model
 from foretell.laws.registry import load_registered
@@ -17,6 +19,9 @@ from foretell.model.decoder import build_decoder
 from foretell.model.hf import load_hf, save_hf
 from foretell.model.peft import read_adapter
 from foretell.recipes.config import built_in_recipes, load_recipe
+from foretell.recipes.forecasts import Forecasts
+from foretell.report.findings import training_began
+from foretell.report.records import gather
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 CORPUS = {
@@ -83,6 +88,32 @@ def test_rungs_and_target_look_first(seeing: Path) -> None:
         assert read_json(folder / "looking" / "settings.json")["visual"]["look"] == ["single"]
     assert sum((folder / "looking" / "checkpoints").exists() for folder in folders) == 1  # the target's
     assert not (seeing / "question-only" / "looking").exists()
+
+
+def test_the_seal_is_older_than_the_first_look(seeing: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (first, *_) = read_log(seeing / "target" / "looking" / "log.jsonl", "start")
+    assert read_json(seeing / "forecast.json")["created_unix"] < first["time"]
+    page = (seeing / "report.html").read_text()
+    assert "before the target" in page and "after its encoder had looked at images for" in page
+    assert training_began(gather(seeing)) == first["time"]
+    again = tmp_path / "out"
+    shutil.copytree(seeing, again)
+    for path in (again / "forecast.json", again / "target" / "log.jsonl", again / "target" / "result.json"):
+        path.unlink()
+    assert main(["run", str(seeing.parent / "tiny.json"), "--output", str(again)]) == 2
+    assert "the target has already started" in " ".join(capfd.readouterr().err.split())
+
+
+def test_a_figure_has_the_unit_of_its_forecast(seeing: Path) -> None:
+    for name, unit in (("forecast-answers", "nats per answer token"), ("forecast", "bits per word")):
+        label = (seeing / f"{name}.svg").read_text()
+        assert f"Loss in {unit} against" in label
+    text, answers = (read_json(seeing / f"forecast{suffix}.json")["forecast"] for suffix in ("", "-answers"))
+    said = [finding.sentence for finding in Forecasts(seeing, with_images=True).findings()]
+    assert said == [
+        *(finding["sentence"] for finding in text["findings"]),
+        *(f"Answers about images: {finding['sentence']}" for finding in answers["findings"]),
+    ]
 
 
 def test_the_same_command_does_nothing_twice(seeing: Path) -> None:

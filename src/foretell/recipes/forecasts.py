@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from foretell.laws.records import Finding, Forecast
 from foretell.laws.registry import load_registered, register, registered_forecast, score
 from foretell.recipes.code_forecast import CodeForecast
 from foretell.report.figures import write_forecast_figure
+from foretell.train.looking import FOLDER as LOOKING
 from foretell.train.multimodal import ANSWERS
 
 
@@ -28,15 +29,17 @@ class Measure:
         key: of a result's held-out figures.
         unit: in words.
         suffix: of its files: ``forecast.json``, ``forecast-answers.json``.
+        title: before what is to be said of it, where there is another.
     """
 
     key: str
     unit: str
     suffix: str = ""
+    title: str = ""
 
 
 TEXT = Measure("bits_per_byte", BITS_PER_BYTE)
-IMAGES = Measure(ANSWERS, "nats per answer token", "-answers")
+IMAGES = Measure(ANSWERS, "nats per answer token", "-answers", "Answers about images: ")
 
 
 class Forecasts:
@@ -63,7 +66,8 @@ class Forecasts:
         Raises:
             UserError: when the target has already started, because a forecast made then would not be one.
         """
-        if any(read_log(self.folder / "target" / "log.jsonl", "start")):
+        target = self.folder / "target"
+        if any(any(read_log(part / "log.jsonl", "start")) for part in (target, target / LOOKING)):
             raise UserError(
                 f"{self.record(TEXT)} is missing and the target has already started: a forecast can only be "
                 "registered before. Put the file back, or start afresh with another --output."
@@ -91,7 +95,11 @@ class Forecasts:
 
     def findings(self) -> tuple[Finding, ...]:
         """What is to be said of all of them."""
-        losses = tuple(finding for measure in self.measures for finding in self.made(measure).findings)
+        losses = tuple(
+            replace(finding, sentence=f"{measure.title}{finding.sentence}")
+            for measure in self.measures
+            for finding in self.made(measure).findings
+        )
         return losses + (self.code.findings() if self.code else ())
 
     def show(self) -> None:

@@ -34,7 +34,7 @@ def forecast_figure(
     Args:
         registered: the content of ``forecast.json``.
         outcome: the content of ``score.json``, or ``None`` before there is one.
-        words_factor: bytes per word of the held-out split; ``None`` shows bits per byte.
+        words_factor: bytes per word of the held-out split; ``None`` shows the forecast's own metric.
         size: width and height in points.
         identity: start of the ids in the SVG, unique on a page.
 

@@ -39,8 +39,8 @@ def total(records: Sequence[Record], key: str) -> float | None:
 
 
 def training_began(run: Run) -> float | None:
-    """When the target's log opened, at or before its first step; seconds since 1970."""
-    return min((time for record in run.log if (time := record.number("time"))), default=None)
+    """When the target's log opened, at or before its first step or its encoder's; seconds since 1970."""
+    return min((time for record in (*run.looking, *run.log) if (time := record.number("time"))), default=None)
 
 
 def tokens_seen(run: Run) -> float | None:
@@ -284,6 +284,9 @@ def _resources(run: Run) -> Iterator[Finding]:
         sentence += f" at {whole(rate)} tokens/s"
     if share is not None:
         sentence += f", {percent(share)} of the machine's measured matrix-product rate"
+    looked = run.target.record("looking").number("seconds")
+    if looked is not None:
+        sentence += f", after its encoder had looked at images for {seconds(looked)}"
     joules = total([*run.ladder, run.target], "joules")
     if joules is not None:
         sentence += f"; ladder and target together took about {energy(joules)}"

@@ -38,6 +38,7 @@ RECORD_FILES = {
     "forecast-answers.json": "the registered forecast of the loss on answers about images",
     "ladder/code.json": "how often each rung solved micro-code's problems",
     "forecast-code.json": "the registered forecast of pass rates on micro-code",
+    "target/looking/log.jsonl": "steps of the target's encoder alone, before",
     "target/log.jsonl": "steps of the target, evenly thinned",
     "target/result.json": "the target's result",
     "score.json": "the forecast against the outcome",
@@ -141,8 +142,9 @@ class Record:
 class Run:
     """Everything a run directory recorded; records that are not there yet are empty.
 
-    ``ladder`` holds the results of rungs and tuning runs, smallest compute first; ``log`` and ``timeline`` the lines
-    of ``target/log.jsonl`` and ``run.jsonl``; ``documents`` the largest documents of each split, from the manifest.
+    ``ladder`` holds the results of rungs and tuning runs, smallest compute first; ``looking``, ``log`` and
+    ``timeline`` the lines of ``target/looking/log.jsonl``, ``target/log.jsonl`` and ``run.jsonl``; ``documents`` the
+    largest documents of each split, from the manifest.
     """
 
     folder: Path
@@ -166,6 +168,7 @@ class Run:
     code_forecast: Record
     code_score: Record
     ladder: tuple[Record, ...]
+    looking: tuple[Record, ...]
     log: tuple[Record, ...]
     timeline: tuple[Record, ...]
     samples: tuple[Record, ...]
@@ -231,6 +234,7 @@ def gather(folder: Path) -> Run:
         code_forecast=_object(folder, "forecast-code.json"),
         code_score=_object(folder, "score-code.json"),
         ladder=tuple(sorted(results, key=lambda result: (result.number("flops") or 0.0, result.path))),
+        looking=tuple(_lines(folder, "target/looking/log.jsonl")),
         log=tuple(_lines(folder, "target/log.jsonl")),
         timeline=tuple(_lines(folder, "run.jsonl")),
         samples=tuple(_list(folder, "samples.json")),

@@ -57,9 +57,9 @@ def forecast_series(
     """Series of the forecast figure.
 
     Args:
-        registered: the content of ``forecast.json`` (losses in bits per byte, compute in FLOPs).
-        outcome: the content of ``score.json`` (``outcome`` in bits per byte), or ``None`` before there is one.
-        words_factor: bytes per word of the held-out split; ``None`` keeps bits per byte.
+        registered: the content of ``forecast.json`` (losses in its ``metric``, compute in FLOPs).
+        outcome: the content of ``score.json`` (``outcome`` in the same), or ``None`` before there is one.
+        words_factor: bytes per word of the held-out split, of losses in bits per byte; ``None`` keeps the metric.
 
     Raises:
         UserError: where the target's FLOPs are missing or the band's lists differ in length.
@@ -84,7 +84,7 @@ def forecast_series(
                 )
             rungs.append(RungPoint(flops / target, loss * factor, scaled(error)))
     return ForecastSeries(
-        unit=unit_name(words_factor),
+        unit=unit_name(words_factor) if words_factor else forecast.text("metric") or unit_name(None),
         level=forecast.number("level"),
         band=_band(forecast, target, factor),
         rungs=tuple(sorted(rungs, key=lambda point: point.compute)),
