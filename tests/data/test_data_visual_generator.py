@@ -98,6 +98,17 @@ def test_every_family_and_level_makes_documents(name, level, split):
                 assert exchange.answer in exchange.choices or exchange.answer in "ABCD"[: len(exchange.choices)]
 
 
+def test_kinds_are_asked_as_often_as_is_wanted():
+    def shares(**kinds):
+        config = GeneratorConfig(kinds=kinds, questions=4)
+        asked = [exchange.kind for index in range(300) for exchange in generate(config, index, "train").exchanges]
+        return {kind: asked.count(kind) / len(asked) for kind in FAMILIES["scenes"].kinds}
+
+    even, tilted = shares(), shares(position=3, relation=0)
+    assert tilted["relation"] == 0 and tilted["position"] > 1.5 * even["position"]
+    assert 0 < tilted["describe"] < even["describe"]
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_splits_share_no_phrasing_and_held_out_ones_use_words_of_training(name):
     def vocabulary(texts):
@@ -189,6 +200,10 @@ def test_any_settings_make_documents(families, levels, questions, choice, seed, 
         ({"levels": [2, 4]}, ("levels", "4", "from 1 to 3")),
         ({"levels": [3, 1]}, ("levels", "from 1 to 3")),
         ({"levels": 0}, ("levels", "0", "from 1 to 3")),
+        ({"kinds": {"size": 1}}, ("kinds", "'size'", "known ones are shape, colour")),
+        ({"kinds": {"shape": 17}}, ("kinds", "from 0 to 16")),
+        ({"kinds": {"shape": -1}}, ("kinds", "from 0 to 16")),
+        ({"kinds": dict.fromkeys(FAMILIES["scenes"].kinds, 0)}, ("kinds", "no question to ask of scenes")),
         ({"size": {"scenes": 8}}, ("size.scenes has 8 x 8", "40 x 40")),
         ({"size": {"scenes": [64, 5000]}}, ("size.scenes", "5000", "1 to 1024")),
         ({"size": {"scenes": {"wide": 64}}}, ("wide", "width")),

@@ -20,6 +20,8 @@ from foretell.model.hf import load_hf, save_hf
 from foretell.model.peft import read_adapter
 from foretell.recipes.config import built_in_recipes, load_recipe
 from foretell.recipes.forecasts import Forecasts
+from foretell.recipes.planning import plan_of, text_share
+from foretell.recipes.visual_exam import not_begun, stderr
 from foretell.report.findings import training_began
 from foretell.report.records import gather
 
@@ -109,11 +111,43 @@ def test_a_figure_has_the_unit_of_its_forecast(seeing: Path) -> None:
         label = (seeing / f"{name}.svg").read_text()
         assert f"Loss in {unit} against" in label
     text, answers = (read_json(seeing / f"forecast{suffix}.json")["forecast"] for suffix in ("", "-answers"))
-    said = [finding.sentence for finding in Forecasts(seeing, with_images=True).findings()]
+    said = [finding.sentence for finding in Forecasts(seeing, 0.5).findings()]
     assert said == [
         *(finding["sentence"] for finding in text["findings"]),
         *(f"Answers about images: {finding['sentence']}" for finding in answers["findings"]),
     ]
+
+
+def test_what_the_largest_rung_has_not_begun_to_see_is_not_foretold(seeing: Path) -> None:
+    record = read_json(seeing / "ladder" / "images.json")
+    assert set(record) == set(read_json(seeing / "images.json"))
+    (refusal,) = not_begun(record)
+    sealed = load_registered(seeing / "forecast-answers.json")["forecast"]["findings"]
+    assert {"code": "not-begun", "severity": "refusal", "sentence": refusal.sentence} in sealed
+    assert read_json(seeing / "score-answers.json")["refused"]
+    assert not any((seeing / "ladder" / "runs").rglob("checkpoints"))
+    stops = {share: [found.severity for found in Forecasts(seeing, share).findings() if found.code == "not-begun"]
+             for share in (0.5, 0.9)}  # fmt: skip
+    assert stops == {0.5: ["warning"], 0.9: ["refusal"]}
+
+
+def test_looking_has_begun_where_other_images_make_answers_worse() -> None:
+    def row(exact: float, swapped: float, n: int = 100) -> dict[str, float]:
+        return {"n": n, "exact": exact, "swapped": swapped, "stderr": stderr(exact, n)}
+
+    assert not_begun({"all": row(0.5, 0.5), "shape": row(0.6, 0.3), "colour": row(1.0, 0.1)}) == ()
+    (refusal,) = not_begun(
+        {"all": row(0.9, 0.1), "shape": row(0.6, 0.3), "count": row(0.30, 0.25), "exists": row(0.5, 0.5)}
+    )
+    assert "2 of 3 kinds" in refusal.sentence and "(count, exists)" in refusal.sentence
+    assert not_begun({"count": row(0.30, 0.25, 10_000)}) == ()  # little, and beyond doubt
+
+
+def test_rungs_with_another_share_of_text_do_not_carry_a_forecast_of_its_loss() -> None:
+    vision = load_recipe("vision", [])
+    (refusal,) = text_share(plan_of(vision))
+    assert refusal.severity == "refusal" and "25 to 33 % of their positions and the target in 10 %" in refusal.sentence
+    assert text_share(plan_of(load_recipe("laptop", []))) == ()
 
 
 def test_the_same_command_does_nothing_twice(seeing: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from foretell.core.files import read_json, write_json
 from foretell.core.progress import say
 from foretell.core.runlog import read_log
 from foretell.ladder.records import ladder_observations
+from foretell.laws.diagnostics import by_severity
 from foretell.laws.forecast import BITS_PER_BYTE, forecast
 from foretell.laws.records import Finding, Forecast
 from foretell.laws.registry import load_registered, register, registered_forecast, score
@@ -47,21 +49,30 @@ class Forecasts:
 
     Args:
         folder: the run directory.
-        with_images: whether the target learns from images, so that its loss on their answers is foretold too.
+        images: share of answers about images in the target's loss, which are then foretold too; 0 without images.
         with_code: whether rungs and target are asked micro-code's problems, so that the pass rate is foretold too.
     """
 
-    def __init__(self, folder: Path, with_images: bool, with_code: bool = False) -> None:
+    def __init__(self, folder: Path, images: float = 0.0, with_code: bool = False) -> None:
         self.folder = folder
         self.code = CodeForecast(folder) if with_code else None
-        self.measures = (TEXT, IMAGES) if with_images else (TEXT,)
+        self.measures = (TEXT, IMAGES) if images else (TEXT,)
+        self.main = IMAGES if images > 0.5 else TEXT
 
     def record(self, measure: Measure) -> Path:
         """Where a measure's forecast is sealed."""
         return self.folder / f"forecast{measure.suffix}.json"
 
-    def register(self, target_flops: float, level: float, context: Mapping[str, Any]) -> None:
+    def register(
+        self, target_flops: float, level: float, context: Mapping[str, Any], known: Mapping[str, Sequence[Finding]]
+    ) -> None:
         """Make and seal every forecast, the text's last: with it the stage is done.
+
+        Args:
+            target_flops: of the target.
+            level: probability of the intervals.
+            context: sealed with each.
+            known: what is to be said of a measure, by its key, beside what its losses say.
 
         Raises:
             UserError: when the target has already started, because a forecast made then would not be one.
@@ -77,6 +88,7 @@ class Forecasts:
         for measure in reversed(self.measures):
             observations = ladder_observations(self.folder, measure.key)
             made = forecast(observations, target_flops, level=level, metric=measure.unit)
+            made = replace(made, findings=by_severity([*made.findings, *known.get(measure.key, ())]))
             register(self.record(measure), made, dict(context))
 
     def registered(self, measure: Measure) -> dict[str, Any]:
@@ -94,13 +106,20 @@ class Forecasts:
         return registered_forecast(self.registered(measure))
 
     def findings(self) -> tuple[Finding, ...]:
-        """What is to be said of all of them."""
-        losses = tuple(
-            replace(finding, sentence=f"{measure.title}{finding.sentence}")
-            for measure in self.measures
-            for finding in self.made(measure).findings
+        """What is to be said of all of them.
+
+        A refusal is one here where it is of the larger part of the loss, or of code. Of the smaller part it is a
+        warning: it is sealed and scored as a refusal, and the run goes on.
+        """
+        return tuple(chain.from_iterable(map(self._findings, self.measures))) + (
+            self.code.findings() if self.code else ()
         )
-        return losses + (self.code.findings() if self.code else ())
+
+    def _findings(self, measure: Measure) -> Iterator[Finding]:
+        for finding in self.made(measure).findings:
+            stops = finding.severity == "refusal" and measure is self.main
+            severity = finding.severity if stops or finding.severity != "refusal" else "warning"
+            yield replace(finding, severity=severity, sentence=f"{measure.title}{finding.sentence}")
 
     def show(self) -> None:
         """Say what is foretold."""

@@ -26,10 +26,10 @@ from foretell.laws.records import Finding
 from foretell.model.hf import load_hf, save_hf
 from foretell.recipes.code_exam import CodeExam, require_sandbox
 from foretell.recipes.config import Recipe
-from foretell.recipes.forecasts import Forecasts
-from foretell.recipes.planning import foreseen, measured_peak, plan_of
+from foretell.recipes.forecasts import TEXT, Forecasts
+from foretell.recipes.planning import foreseen, measured_peak, plan_of, text_share
 from foretell.recipes.text_generators import GENERATORS
-from foretell.recipes.visual_exam import examine, in_words
+from foretell.recipes.visual_exam import examine, examine_rung, in_words, not_begun
 from foretell.recipes.workspace import Workspace
 from foretell.report.page import write_report
 from foretell.train.config import RunSettings
@@ -51,7 +51,9 @@ class Pipeline:
         self.plan = plan_of(recipe)
         self.path = workspace.path
         self.visual_from = recipe.visual.sources
-        self.forecasts = Forecasts(workspace.folder, bool(self.visual_from), bool(recipe.code.problems))
+        self.forecasts = Forecasts(
+            workspace.folder, recipe.visual.share if self.visual_from else 0.0, bool(recipe.code.problems)
+        )
 
     def run(self) -> dict[str, Any]:
         """All stages; returns the score.
@@ -74,6 +76,8 @@ class Pipeline:
             self.plan = self.plan.with_documents(read_json(self.path("visual", "index.json"))["splits"]["train"])
         self.once("ladder/tuning.json", "Ladder: tuning the learning rate on the smallest rungs", self.tune)
         self.once("ladder/rungs.json", "Ladder: training the rungs", self.rungs)
+        if self.visual_from:
+            self.once("ladder/images.json", "Ladder: asking the largest rung about images", self.rung_images)
         if self.recipe.code.problems:
             self.once("ladder/code.json", "Ladder: asking the rungs for micro-code", self.rungs_code)
         self.once("forecast.json", "Forecast", self.forecast)
@@ -198,13 +202,23 @@ class Pipeline:
     def rungs(self) -> None:
         """Train every rung and seed."""
         runs = self.plan.rung_runs(self.base_rate, self.data)
-        results = self.jobs(runs, "rungs", keep=bool(self.recipe.code.problems))
+        results = self.jobs(runs, "rungs", keep=bool(self.recipe.code.problems or self.visual_from))
         diverged = [result["diverged"] for result in results if "diverged" in result]
         if diverged:
             raise UserError(f"A rung diverged: {diverged[0]} Lower ladder.learning_rates.")
         folders = [job_folder(self.path("ladder", "runs"), run).name for run in runs]
         record = [{**result, "folder": folder} for result, folder in zip(results, folders, strict=True)]
         write_json(self.path("ladder", "rungs.json"), record)
+
+    def rung_images(self) -> None:
+        """Ask the largest rung about images; weights that nothing else is asked of go."""
+        runs = self.plan.rung_runs(self.base_rate, self.data)
+        folders = [job_folder(self.path("ladder", "runs"), run) for run in runs]
+        record = examine_rung(runs[0], self.workspace.folder, folders[0])
+        if not self.recipe.code.problems:
+            for folder in folders:
+                forget_weights(folder)
+        write_json(self.path("ladder", "images.json"), record)
 
     def rungs_code(self) -> None:
         """Ask every rung for micro-code; its weights go once it has answered."""
@@ -238,7 +252,10 @@ class Pipeline:
             "environment": read_json(self.path("environment.json")),
             "corpus_digest": read_json(self.path("corpus", "summary.json"))["digest"],
         }
-        self.forecasts.register(settings.flops, self.recipe.forecast.level, context)
+        known = {TEXT.key: text_share(self.plan)}
+        if self.visual_from:
+            known[ANSWERS] = not_begun(read_json(self.path("ladder", "images.json")))
+        self.forecasts.register(settings.flops, self.recipe.forecast.level, context, known)
 
     def foresee(self) -> None:
         """Stop before anything is trained if the planned sizes alone cannot carry the forecast.
@@ -247,7 +264,8 @@ class Pipeline:
             ForecastRefusedError: with the reasons, unless ``anyway``.
         """
         if not self.path("forecast.json").exists():
-            self.stand_by(foreseen(self.plan), "Nothing was trained")
+            of_text = text_share(self.plan) if self.forecasts.main is TEXT else ()
+            self.stand_by([*foreseen(self.plan), *of_text], "Nothing was trained")
 
     def stand_by_forecast(self) -> None:
         """Show the sealed forecast; stop before the target if the ladder cannot carry it.

@@ -8,10 +8,13 @@ from typing import Any
 
 from foretell.core.config import build, read_yaml
 from foretell.core.files import read_json
+from foretell.core.wording import span
 from foretell.ladder.plan import Family, Plan, make_plan
 from foretell.laws.diagnostics import foreseeable
 from foretell.laws.records import Finding
 from foretell.recipes.config import Recipe
+
+SHARES_ALIKE = 1.25  # factor between the shares of text of rungs and target that one law may span
 
 
 def plan_of(recipe: Recipe) -> Plan:
@@ -51,6 +54,24 @@ def _measured(precision: str) -> float:
 def foreseen(plan: Plan) -> tuple[Finding, ...]:
     """What the sizes alone say about the forecast, before one of them is trained."""
     return foreseeable([size.flops for size in plan.rungs], plan.target.flops)
+
+
+def text_share(plan: Plan) -> tuple[Finding, ...]:
+    """A refusal to foretell the loss on text where rungs read it in another share of their positions than the target.
+
+    Rows are whole: a rung whose step is three rows of questions has one row of text where the target has one of ten.
+    """
+    shares = [size.text_tokens / size.tokens for size in (*plan.rungs, plan.target)]
+    *rungs, target = shares
+    if max(max(rungs) / target, target / min(rungs)) <= SHARES_ALIKE:
+        return ()
+    low, high = (f"{100 * share:.0f}" for share in (min(rungs), max(rungs)))
+    return (Finding(
+        "text-share", "refusal",
+        f"Rungs read text in {span(low, high)} % of their positions and the target in "
+        f"{100 * target:.0f} %, so that their losses on it do not follow one law; a lower visual.share or a higher "
+        "visual.batch_factor brings them together.",
+    ),)  # fmt: skip
 
 
 def recorded_plan(recipe: Recipe) -> dict[str, Any] | None:

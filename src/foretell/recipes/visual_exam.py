@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from foretell.core.wording import plural
 from foretell.data.visual.store import VisualSet
+from foretell.laws.records import Finding
 from foretell.model.decoder import Decoder
 from foretell.train.config import RunSettings
 from foretell.train.display import Display
@@ -18,6 +20,7 @@ from foretell.train.loop import Trainer, recorded_result, trained_model
 from foretell.train.multimodal import exact_matches
 
 SWAP_SEED = 0
+BEYOND_CHANCE = 2.0  # standard errors between answers by the right images and by others
 
 
 def question_only(settings: RunSettings, share: float) -> RunSettings:
@@ -42,15 +45,49 @@ def examine(settings: RunSettings, data: Path, target: Path, blind: Path | None,
     """
     assert settings.visual is not None
     room, heldout = settings.visual.room, VisualSet(data / "visual", "heldout")
-    model = trained_model(target, settings)
-    scores = {
-        "exact": exact_matches(model, heldout, room),
-        "swapped": exact_matches(model, heldout.swapped(SWAP_SEED), room),
-    }
+    scores = with_and_without(trained_model(target, settings), heldout, room)
     if blind is not None:
         twin = _trained(question_only(settings, share), data, blind)
         scores["question_only"] = exact_matches(twin, heldout.blank(), room)
     return by_kind(scores, kinds_of(heldout))
+
+
+def examine_rung(settings: RunSettings, data: Path, folder: Path) -> dict[str, Any]:
+    """Score a trained rung as :func:`examine` does, without a twin."""
+    assert settings.visual is not None
+    heldout = VisualSet(data / "visual", "heldout")
+    return by_kind(with_and_without(trained_model(folder, settings), heldout, settings.visual.room), kinds_of(heldout))
+
+
+def with_and_without(model: Decoder, questions: VisualSet, room: int) -> dict[str, NDArray[np.bool_]]:
+    """Which questions are answered exactly, by their own images (``exact``) and by another document's (``swapped``)."""
+    return {
+        "exact": exact_matches(model, questions, room),
+        "swapped": exact_matches(model, questions.swapped(SWAP_SEED), room),
+    }
+
+
+def not_begun(record: Mapping[str, Any]) -> tuple[Finding, ...]:
+    """A refusal to foretell the loss on answers where the largest rung does not look at the images for some of them.
+
+    What sets in between the largest rung and the target is in none of the rungs' losses.
+
+    Args:
+        record: of :func:`examine_rung`.
+    """
+    kinds = {kind: row for kind, row in record.items() if kind != "all"}
+    blind = [
+        kind for kind, row in kinds.items()
+        if row["exact"] - row["swapped"] <= BEYOND_CHANCE * math.hypot(row["stderr"], stderr(row["swapped"], row["n"]))
+    ]  # fmt: skip
+    if not blind:
+        return ()
+    return (Finding(
+        "not-begun", "refusal",
+        f"The largest rung answers {len(blind)} of {plural(len(kinds), 'kind')} of questions no better by their images "
+        f"than by others ({', '.join(blind)}): it has not begun to look there, and what a target that does will lose "
+        "is not in the rungs.",
+    ),)  # fmt: skip
 
 
 def _trained(settings: RunSettings, data: Path, folder: Path) -> Decoder:
@@ -76,9 +113,14 @@ def by_kind(scores: Mapping[str, NDArray[np.bool_]], kinds: list[str]) -> dict[s
     for name, chosen in groups.items():
         count = int(chosen.sum())
         row: dict[str, Any] = {"n": count, **{score: float(hits[chosen].mean()) for score, hits in scores.items()}}
-        row["stderr"] = math.sqrt(row["exact"] * (1 - row["exact"]) / count)
+        row["stderr"] = stderr(row["exact"], count)
         found[name] = row
     return found
+
+
+def stderr(share: float, count: int) -> float:
+    """Standard error of a share of ``count`` questions."""
+    return math.sqrt(share * (1 - share) / count)
 
 
 def in_words(record: Mapping[str, Any]) -> list[str]:

@@ -24,7 +24,7 @@ class StepView:
     learning_rate: float
     tokens_per_second: float
     flops_per_second: float
-    peak_share: float
+    peak_share: float  # of the machine's measured rate; not a number where that is not known
     seconds_left: float
 
 
@@ -61,10 +61,11 @@ class Display:
             self._live.update(self._table(view))
         else:
             heldout = "" if math.isnan(view.heldout) else f", held-out {view.heldout:.3f}"
+            of_peak = "" if math.isnan(view.peak_share) else f" ({view.peak_share:.0%} of peak)"
             say(
                 f"  {self.title}: step {view.step}/{view.steps}, {view.figure:.3f} {self.unit}{heldout}"
                 f"{f' (forecast {self.forecast})' if self.forecast else ''}, {view.tokens_per_second:,.0f} tokens/s, "
-                f"{view.flops_per_second / 1e9:.0f} GFLOP/s ({view.peak_share:.0%} of peak), "
+                f"{view.flops_per_second / 1e9:.0f} GFLOP/s{of_peak}, "
                 f"{duration(view.seconds_left)} left"
             )
 
@@ -74,9 +75,10 @@ class Display:
         for column in ("loss", unit, "held-out", "forecast", "tokens/s", "GFLOP/s", "of peak", "left"):
             table.add_column(column, justify="right")
         heldout = "-" if math.isnan(view.heldout) else f"{view.heldout:.3f}"
+        of_peak = "-" if math.isnan(view.peak_share) else f"{view.peak_share:.0%}"
         table.add_row(
             f"{view.loss:.3f}", f"{view.figure:.3f}", heldout, self.forecast or "-",
-            f"{view.tokens_per_second:,.0f}", f"{view.flops_per_second / 1e9:.0f}", f"{view.peak_share:.0%}",
+            f"{view.tokens_per_second:,.0f}", f"{view.flops_per_second / 1e9:.0f}", of_peak,
             duration(view.seconds_left),
         )  # fmt: skip
         return table

@@ -9,10 +9,11 @@ from pydantic import Field, field_validator, model_validator
 
 from foretell.core.config import Settings
 from foretell.data.visual.generator.families import FAMILIES
-from foretell.data.visual.generator.family import LEVELS
+from foretell.data.visual.generator.family import LEVELS, Family
 
 LARGEST = 1024
 MOST_QUESTIONS = 64
+MOST_TIMES = 16
 
 
 def _range(value: Any) -> Any:
@@ -61,6 +62,8 @@ class GeneratorConfig(Settings):
     """Pixels of a family's images: {scenes: 64}, a range [48, 96] of the square's side, or {width: 96, height: 32}."""
     questions: int = Field(default=6, ge=1, le=MOST_QUESTIONS)
     """Questions about a document at most; fewer where a picture does not hold as much."""
+    kinds: dict[str, int] = Field(default={})
+    """How often a kind of question is asked while each other one is asked once: {position: 2, relation: 0}."""
     multiple_choice: float = Field(default=0.2, ge=0, le=1)
     """Share of questions that list choices, of those that can (yes or no cannot)."""
     seed: int = 0
@@ -91,6 +94,28 @@ class GeneratorConfig(Settings):
             raise ValueError("shares of zero or more are expected, one of them above zero")
         return value
 
+    @field_validator("kinds")
+    @classmethod
+    def _times(cls, value: dict[str, int]) -> dict[str, int]:
+        if not all(0 <= times <= MOST_TIMES for times in value.values()):
+            raise ValueError(f"whole numbers from 0 to {MOST_TIMES} are expected")
+        return value
+
+    @model_validator(mode="after")
+    def _askable(self) -> Self:
+        families = [FAMILIES[name] for name, share in self.families.items() if share]
+        known = dict.fromkeys(kind for family in families for kind in family.kinds)
+        unknown = [kind for kind in self.kinds if kind not in known]
+        if unknown:
+            raise ValueError(
+                f"kinds names '{unknown[0]}', which is no kind of question of these families; known ones are "
+                f"{', '.join(known)}"
+            )
+        silent = [family.name for family in families if not self.asked_of(family)]
+        if silent:
+            raise ValueError(f"kinds leaves no question to ask of {silent[0]}")
+        return self
+
     @model_validator(mode="after")
     def _legible(self) -> Self:
         for name in self.size:
@@ -102,6 +127,10 @@ class GeneratorConfig(Settings):
                     "legible"
                 )
         return self
+
+    def asked_of(self, family: Family) -> tuple[str, ...]:
+        """Kinds of questions of a turn, each as often as it is asked."""
+        return tuple(kind for kind in family.kinds for _ in range(self.kinds.get(kind, 1)))
 
     def ranges(self, family: str) -> tuple[tuple[int, int], tuple[int, int]]:
         """Lowest and highest width, and height, of a family's images."""

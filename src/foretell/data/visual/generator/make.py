@@ -55,7 +55,7 @@ def plan(config: GeneratorConfig, index: int, split: Split) -> Plan:
     questions: tuple[Question, ...] = ()
     while not questions:
         description = family.describe(draws, setting)
-        questions = _asked(draws, family, description, config.questions)
+        questions = _asked(draws, family, description, config)
     exchanges = tuple(
         replace(worded(draws, q, family.phrasings, split, config.multiple_choice), spelled=q.kind in family.printed)
         for q in questions
@@ -82,12 +82,13 @@ def generate(config: GeneratorConfig, index: int, split: Split) -> VisualDocumen
     return plan(config, index, split).document()
 
 
-def _asked(draws: Draws, family: Family, description: Any, count: int) -> tuple[Question, ...]:
-    """Up to ``count`` questions on different topics, of all kinds in turn."""
+def _asked(draws: Draws, family: Family, description: Any, config: GeneratorConfig) -> tuple[Question, ...]:
+    """Up to as many questions as are wanted, on different topics, of all kinds in turn."""
+    kinds, count = config.asked_of(family), config.questions
     found: dict[Hashable, Question] = {}
     turn: list[str] = []
-    for _ in range(TRIES * count + len(family.kinds)):
-        turn = turn or draws.shuffled(family.kinds)
+    for _ in range(TRIES * count + len(kinds)):
+        turn = turn or draws.shuffled(kinds)
         question = family.askers[turn.pop()](draws, description)
         if question is not None:
             found.setdefault(question.topic, question)
