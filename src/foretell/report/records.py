@@ -35,6 +35,7 @@ RECORD_FILES = {
     "ladder/rungs.json": "the results of all rungs",
     "refusal.json": "why the ladder was refused",
     "forecast.json": "the registered forecast",
+    "ladder/images.json": "how the largest rung answers questions about images",
     "forecast-answers.json": "the registered forecast of the loss on answers about images",
     "ladder/code.json": "how often each rung solved micro-code's problems",
     "forecast-code.json": "the registered forecast of pass rates on micro-code",
