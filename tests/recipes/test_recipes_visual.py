@@ -3,6 +3,7 @@
 import json
 import shutil
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from foretell.model.hf import load_hf, save_hf
 from foretell.model.peft import read_adapter
 from foretell.recipes.config import built_in_recipes, load_recipe
 from foretell.recipes.forecasts import Forecasts
-from foretell.recipes.planning import plan_of, text_share
+from foretell.recipes.planning import foreseen, plan_of, text_share
 from foretell.recipes.visual_exam import not_begun, stderr
 from foretell.report.findings import training_began
 from foretell.report.records import gather
@@ -146,9 +147,13 @@ def test_looking_has_begun_where_other_images_make_answers_worse() -> None:
 def test_rungs_with_another_share_of_text_do_not_carry_a_forecast_of_its_loss() -> None:
     plan = plan_of(load_recipe("vision", []))
     (refusal,) = text_share(plan)
-    shares = [f"{100 * size.text_tokens / size.tokens:.0f} %" for size in (*plan.rungs, plan.target)]
-    assert refusal.severity == "refusal" and len(set(shares)) > 1
-    assert f"{max(shares)} of their positions and the target in {shares[-1]}" in refusal.sentence
+    *rungs, target = (round(100 * size.text_tokens / size.tokens) for size in (*plan.rungs, plan.target))
+    assert refusal.severity == "refusal" and max(rungs) > 1.25 * target
+    assert f"{max(rungs)} % of their positions and the target in {target} %" in refusal.sentence
+    assert replace(refusal, severity="warning") in foreseen(plan)
+    assert plan.target.visual is not None
+    half = replace(plan.target, visual=plan.target.visual.model_copy(update={"share": 0.5}))
+    assert refusal in foreseen(replace(plan, target=half))  # half of the loss is text: this stops the run
     assert text_share(plan_of(load_recipe("laptop", []))) == ()
 
 

@@ -117,9 +117,9 @@ class Forecasts:
 
     def _findings(self, measure: Measure) -> Iterator[Finding]:
         for finding in self.made(measure).findings:
-            stops = finding.severity == "refusal" and measure is self.main
-            severity = finding.severity if stops or finding.severity != "refusal" else "warning"
-            yield replace(finding, severity=severity, sentence=f"{measure.title}{finding.sentence}")
+            said = replace(finding, sentence=f"{measure.title}{finding.sentence}")
+            goes_on = finding.severity == "refusal" and measure is not self.main
+            yield replace(said, severity="warning") if goes_on else said
 
     def show(self) -> None:
         """Say what is foretold."""

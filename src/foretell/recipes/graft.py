@@ -31,7 +31,7 @@ from foretell.posttrain.base import weights_digest
 from foretell.posttrain.graft import Grafting, GraftSettings, grafted, image_token_ids
 from foretell.recipes.graft_config import GraftRecipe
 from foretell.recipes.text_generators import GENERATORS
-from foretell.recipes.visual_exam import SWAP_SEED, by_kind, in_words, kinds_of
+from foretell.recipes.visual_exam import by_kind, in_words, kinds_of, with_and_without
 from foretell.recipes.workspace import Workspace
 from foretell.train.checkpoint import newest_checkpoint
 from foretell.train.config import VisualFeed
@@ -39,7 +39,6 @@ from foretell.train.display import Display
 from foretell.train.evaluate import evaluate
 from foretell.train.interrupt import graceful_stop, stop_requested
 from foretell.train.loop import Trainer, recorded_result
-from foretell.train.multimodal import exact_matches
 from foretell.train.optimizer import trained_parameters
 
 
@@ -210,11 +209,7 @@ class GraftRun:
         room, heldout = self.recipe.visual.room, VisualSet(self.path("visual"), "heldout")
         decoder, adapter = self.finished()
         work = Grafting(self.settings("adapter"), decoder, None, self.workspace.folder)
-        scores = {
-            "exact": exact_matches(decoder, heldout, room),
-            "swapped": exact_matches(decoder, heldout.swapped(SWAP_SEED), room),
-        }
-        record = by_kind(scores, kinds_of(heldout))
+        record = by_kind(with_and_without(decoder, heldout, room), kinds_of(heldout))
         text = {"with_adapter": evaluate(decoder, work.heldout)["bits_per_byte"]}
         adapter.detach(decoder)
         text["without"] = evaluate(decoder, work.heldout)["bits_per_byte"]

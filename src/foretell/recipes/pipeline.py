@@ -29,7 +29,7 @@ from foretell.recipes.config import Recipe
 from foretell.recipes.forecasts import TEXT, Forecasts
 from foretell.recipes.planning import foreseen, measured_peak, plan_of, text_share
 from foretell.recipes.text_generators import GENERATORS
-from foretell.recipes.visual_exam import examine, examine_rung, in_words, not_begun
+from foretell.recipes.visual_exam import examine, in_words, not_begun
 from foretell.recipes.workspace import Workspace
 from foretell.report.page import write_report
 from foretell.train.config import RunSettings
@@ -214,7 +214,7 @@ class Pipeline:
         """Ask the largest rung about images; weights that nothing else is asked of go."""
         runs = self.plan.rung_runs(self.base_rate, self.data)
         folders = [job_folder(self.path("ladder", "runs"), run) for run in runs]
-        record = examine_rung(runs[0], self.workspace.folder, folders[0])
+        record = examine(runs[0], self.workspace.folder, folders[0])
         if not self.recipe.code.problems:
             for folder in folders:
                 forget_weights(folder)
@@ -264,8 +264,7 @@ class Pipeline:
             ForecastRefusedError: with the reasons, unless ``anyway``.
         """
         if not self.path("forecast.json").exists():
-            of_text = text_share(self.plan) if self.forecasts.main is TEXT else ()
-            self.stand_by([*foreseen(self.plan), *of_text], "Nothing was trained")
+            self.stand_by(foreseen(self.plan), "Nothing was trained")
 
     def stand_by_forecast(self) -> None:
         """Show the sealed forecast; stop before the target if the ladder cannot carry it.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from foretell.core.config import build, read_yaml
 from foretell.core.files import read_json
 from foretell.core.wording import span
 from foretell.ladder.plan import Family, Plan, make_plan
-from foretell.laws.diagnostics import foreseeable
+from foretell.laws.diagnostics import by_severity, foreseeable
 from foretell.laws.records import Finding
 from foretell.recipes.config import Recipe
 
@@ -53,7 +54,11 @@ def _measured(precision: str) -> float:
 
 def foreseen(plan: Plan) -> tuple[Finding, ...]:
     """What the sizes alone say about the forecast, before one of them is trained."""
-    return foreseeable([size.flops for size in plan.rungs], plan.target.flops)
+    visual = plan.target.visual
+    of_text = text_share(plan)
+    if visual is not None and visual.share > 0.5:  # most of the loss is another: the run goes on (recipes.forecasts)
+        of_text = tuple(replace(finding, severity="warning") for finding in of_text)
+    return by_severity([*foreseeable([size.flops for size in plan.rungs], plan.target.flops), *of_text])
 
 
 def text_share(plan: Plan) -> tuple[Finding, ...]:
@@ -61,8 +66,7 @@ def text_share(plan: Plan) -> tuple[Finding, ...]:
 
     Rows are whole: a rung whose step is three rows of questions has one row of text where the target has one of ten.
     """
-    shares = [size.text_tokens / size.tokens for size in (*plan.rungs, plan.target)]
-    *rungs, target = shares
+    *rungs, target = (size.text_tokens / size.tokens for size in (*plan.rungs, plan.target))
     if max(max(rungs) / target, target / min(rungs)) <= SHARES_ALIKE:
         return ()
     low, high = (f"{100 * share:.0f}" for share in (min(rungs), max(rungs)))

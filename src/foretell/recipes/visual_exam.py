@@ -1,4 +1,4 @@
-"""How well the target answers held-out questions about images, and how well that can be done without looking."""
+"""How well a run answers held-out questions about images, and how well that can be done without looking."""
 
 from __future__ import annotations
 
@@ -35,8 +35,10 @@ def question_only(settings: RunSettings, share: float) -> RunSettings:
     )  # fmt: skip
 
 
-def examine(settings: RunSettings, data: Path, target: Path, blind: Path | None, share: float) -> dict[str, Any]:
-    """Score the trained target; train its question-only twin in ``blind`` first where that is given.
+def examine(
+    settings: RunSettings, data: Path, run: Path, blind: Path | None = None, share: float = 0.0
+) -> dict[str, Any]:
+    """Score a trained run; train its question-only twin in ``blind`` first, for ``share`` of its steps, where given.
 
     Returns:
         for ``all`` and each kind of question (:func:`kinds_of`): ``n``; ``exact``, the share that is answered exactly,
@@ -45,18 +47,11 @@ def examine(settings: RunSettings, data: Path, target: Path, blind: Path | None,
     """
     assert settings.visual is not None
     room, heldout = settings.visual.room, VisualSet(data / "visual", "heldout")
-    scores = with_and_without(trained_model(target, settings), heldout, room)
+    scores = with_and_without(trained_model(run, settings), heldout, room)
     if blind is not None:
         twin = _trained(question_only(settings, share), data, blind)
         scores["question_only"] = exact_matches(twin, heldout.blank(), room)
     return by_kind(scores, kinds_of(heldout))
-
-
-def examine_rung(settings: RunSettings, data: Path, folder: Path) -> dict[str, Any]:
-    """Score a trained rung as :func:`examine` does, without a twin."""
-    assert settings.visual is not None
-    heldout = VisualSet(data / "visual", "heldout")
-    return by_kind(with_and_without(trained_model(folder, settings), heldout, settings.visual.room), kinds_of(heldout))
 
 
 def with_and_without(model: Decoder, questions: VisualSet, room: int) -> dict[str, NDArray[np.bool_]]:
@@ -73,7 +68,7 @@ def not_begun(record: Mapping[str, Any]) -> tuple[Finding, ...]:
     What sets in between the largest rung and the target is in none of the rungs' losses.
 
     Args:
-        record: of :func:`examine_rung`.
+        record: of :func:`examine`, of that rung.
     """
     kinds = {kind: row for kind, row in record.items() if kind != "all"}
     blind = [
