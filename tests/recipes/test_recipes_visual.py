@@ -24,7 +24,8 @@ from foretell.recipes.forecasts import Forecasts
 from foretell.recipes.planning import foreseen, plan_of, text_share
 from foretell.recipes.visual_exam import not_begun, stderr
 from foretell.report.findings import training_began
-from foretell.report.records import gather
+from foretell.report.records import Record, gather
+from foretell.report.visual_tables import answers_table
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 CORPUS = {
@@ -91,6 +92,13 @@ def test_rungs_and_target_look_first(seeing: Path) -> None:
         assert read_json(folder / "looking" / "settings.json")["visual"]["look"] == ["single"]
     assert sum((folder / "looking" / "checkpoints").exists() for folder in folders) == 1  # the target's
     assert not (seeing / "question-only" / "looking").exists()
+
+
+def test_a_source_with_a_dot_in_its_name_is_in_the_table(seeing: Path) -> None:
+    run, named = gather(seeing), "easy.v2.zip: shape"
+    scores = {"all": run.images.data["all"], named: {"n": 40, "exact": 0.75, "stderr": 0.07, "swapped": 0.125}}
+    table = answers_table(replace(run, images=Record("images.json", scores)))
+    assert [cell.text for cell in table.rows[1]][:5] == [named, "40", "75.0 %", "7.0 %", "12.5 %"]
 
 
 def test_the_seal_is_older_than_the_first_look(seeing: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

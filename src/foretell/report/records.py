@@ -73,7 +73,12 @@ class Record:
         return UserError(f"{self.path}: {self.prefix}{key} is {shown}; {accepted} is expected.")
 
     def get(self, key: str) -> Any:
-        """The plain value at a dotted key, ``None`` where any part of the way is missing."""
+        """The plain value at a dotted key, ``None`` where any part of the way is missing.
+
+        A key that stands there as it is comes first: names of files are keys too, and have dots of their own.
+        """
+        if key in self.data:
+            return self.data[key]
         value: Any = self.data
         for part in key.split("."):
             if value is None:
