@@ -66,7 +66,8 @@ MODEL_HELP = "a run directory, smollm2 (embedded), a .gguf file, a Hugging Face 
 # Where each verb is; imported when called, so that --help and mistakes are answered at once.
 VERBS = {"run": "run", "plan": "run", "settings": "settings", "forecast": "forecast", "report": "report",
          "watch": "watch", "generate": "generate", "export": "export", "sft": "sft", "eval": "eval", "serve": "serve",
-         "chat": "chat", "contamination": "contamination", "exam": "exam", "bench": "bench"}  # fmt: skip
+         "chat": "chat", "contamination": "contamination", "exam": "exam", "references": "references",
+         "bench": "bench"}  # fmt: skip
 RECIPE_VERBS = ("run", "plan")
 TABLE_PLAN = "plan RUNS.csv"
 RECIPE_OPTIONS = ("--resume", "--anyway", "--dry-run", "--help", "--version")
@@ -163,6 +164,11 @@ def build_parser() -> argparse.ArgumentParser:
                           "outcome")  # fmt: skip
     forecast.add_argument("--gaps", help="of backtest (default 10,100,1000,10000)")
     forecast.add_argument("--output", metavar="DIR", help="of backtest: also write backtest.json and backtest.md here")
+
+    references = verbs.add_parser("references", help="learn from finished runs of a recipe how its next one will end")
+    references.add_argument("runs", nargs="+", metavar="RUN", help="finished run directories of one recipe, on three "
+                            "corpora at least; a run's name says which")  # fmt: skip
+    references.add_argument("--output", metavar="FILE", required=True, help="a .json file")
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
     report.add_argument("run", help="a run directory")

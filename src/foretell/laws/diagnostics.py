@@ -60,7 +60,7 @@ def diagnose(
         *_reach(sizes.flops, gap),
         *_track_record(sizes.flops, gap),
         *_late_drops(observations),
-        *_width(interval),
+        *interval_findings(interval),
     ]
     return by_severity(findings)
 
@@ -248,7 +248,8 @@ def _curve_slopes(curve: Sequence[tuple[float, float]]) -> tuple[float, float] |
     return slopes[0], slopes[1]
 
 
-def _width(interval: tuple[float, float, float]) -> Iterator[Finding]:
+def interval_findings(interval: tuple[float, float, float]) -> Iterator[Finding]:
+    """What is to be said of the width of (low, median, high)."""
     low, median, high = interval
     half = (high - low) / (2 * median)
     if half > USELESS:

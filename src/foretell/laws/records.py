@@ -14,7 +14,7 @@ from foretell.core.wording import as_json, factor, plural
 from foretell.laws.tables.columns import Kind, share_asked
 
 Severity = Literal["note", "warning", "refusal"]
-ADDED = ("left_out", "kind", "unique_tokens")  # fields that forecasts registered before they were there lack
+ADDED = ("left_out", "kind", "unique_tokens", "references")  # what forecasts lack that were registered before
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,8 @@ class Forecast:
             neighbours, "frontier" for those that are not near the best of their compute. With ``observations`` they are
             all runs up to the limit of compute.
         kind: "loss" or "share" where that was said; ``None`` where the metric's name decides.
+        references: where runs on other corpora made the figures (:mod:`foretell.laws.token_law`): ``corpora``, their
+            ``error``, and the ladder's own figures as ``law``; else empty.
     """
 
     law: dict[str, Any]
@@ -86,6 +88,7 @@ class Forecast:
     observations: tuple[Observation, ...] = ()
     left_out: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     kind: Kind | None = None
+    references: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def is_share(self) -> bool:

@@ -31,6 +31,10 @@ class ForecastConfig(Settings):
     """Probability of the interval."""
     anyway: bool = False
     """Train the target even where the ladder cannot carry a forecast of it; the refusal is recorded."""
+    without: str = ""
+    """A corpus among the references that must not speak, to test what the others teach."""
+    references: str = ""
+    """A file of `foretell references`; else those that come with Foretell are taken, where they are of this recipe."""
 
 
 class CodeConfig(Settings):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -17,6 +18,7 @@ from foretell.laws.diagnostics import by_severity
 from foretell.laws.forecast import BITS_PER_BYTE, forecast
 from foretell.laws.records import Finding, Forecast
 from foretell.laws.registry import load_registered, register, registered_forecast, score
+from foretell.laws.token_law import TokenForecast, by_references
 from foretell.recipes.code_forecast import CodeForecast
 from foretell.report.figures import write_forecast_figure
 from foretell.train.looking import FOLDER as LOOKING
@@ -64,8 +66,9 @@ class Forecasts:
         return self.folder / f"forecast{measure.suffix}.json"
 
     def register(
-        self, target_flops: float, level: float, context: Mapping[str, Any], known: Mapping[str, Sequence[Finding]]
-    ) -> None:
+        self, target_flops: float, level: float, context: Mapping[str, Any], known: Mapping[str, Sequence[Finding]],
+        told: TokenForecast | None = None,
+    ) -> None:  # fmt: skip
         """Make and seal every forecast, the text's last: with it the stage is done.
 
         Args:
@@ -73,6 +76,7 @@ class Forecasts:
             level: probability of the intervals.
             context: sealed with each.
             known: what is to be said of a measure, by its key, beside what its losses say.
+            told: of the text's loss, in nats a token, by references where there are some.
 
         Raises:
             UserError: when the target has already started, because a forecast made then would not be one.
@@ -88,6 +92,9 @@ class Forecasts:
         for measure in reversed(self.measures):
             observations = ladder_observations(self.folder, measure.key)
             made = forecast(observations, target_flops, level=level, metric=measure.unit)
+            if told is not None and measure is TEXT:
+                index = read_json(self.folder / "tokens" / "index.json")["splits"]["heldout"]
+                made = by_references(made, told, index["tokens"] / index["bytes"] / math.log(2))
             made = replace(made, findings=by_severity([*made.findings, *known.get(measure.key, ())]))
             register(self.record(measure), made, dict(context))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from foretell.core.errors import ForecastRefusedError, InterruptedRunError, UserError
@@ -15,12 +16,13 @@ from foretell.data.config import IMAGE_BREAK, IMAGE_END, IMAGE_TOKEN
 from foretell.data.corpus import freeze_corpus
 from foretell.data.records import read_documents
 from foretell.data.tokenizer import Tokenizer, train_tokenizer
-from foretell.data.tokens import tokenize_corpus
+from foretell.data.tokens import TokenDataset, tokenize_corpus
 from foretell.data.visual.encode import VisualEncoder
 from foretell.data.visual.freeze import freeze_visual, visual_texts
 from foretell.infer.generate import generate_text
 from foretell.ladder.jobs import forget_weights, job_folder, run_jobs
 from foretell.ladder.plan import plan_record, planned_sizes
+from foretell.ladder.token_features import mean_nats, save_nats
 from foretell.ladder.tuning import choose_learning_rate
 from foretell.laws.records import Finding
 from foretell.model.hf import load_hf, save_hf
@@ -28,6 +30,7 @@ from foretell.recipes.code_exam import CodeExam, require_sandbox
 from foretell.recipes.config import Recipe
 from foretell.recipes.forecasts import TEXT, Forecasts
 from foretell.recipes.planning import foreseen, measured_peak, plan_of, text_share
+from foretell.recipes.references import told_by_tokens
 from foretell.recipes.text_generators import GENERATORS
 from foretell.recipes.visual_exam import examine, in_words, not_begun
 from foretell.recipes.workspace import Workspace
@@ -76,6 +79,8 @@ class Pipeline:
             self.plan = self.plan.with_documents(read_json(self.path("visual", "index.json"))["splits"]["train"])
         self.once("ladder/tuning.json", "Ladder: tuning the learning rate on the smallest rungs", self.tune)
         self.once("ladder/rungs.json", "Ladder: training the rungs", self.rungs)
+        if not self.path("forecast.json").exists():
+            self.once("ladder/heldout.npy", "Ladder: what the largest rung pays for each token", self.rung_tokens)
         if self.visual_from:
             self.once("ladder/images.json", "Ladder: asking the largest rung about images", self.rung_images)
         if self.recipe.code.problems:
@@ -202,7 +207,7 @@ class Pipeline:
     def rungs(self) -> None:
         """Train every rung and seed."""
         runs = self.plan.rung_runs(self.base_rate, self.data)
-        results = self.jobs(runs, "rungs", keep=bool(self.recipe.code.problems or self.visual_from))
+        results = self.jobs(runs, "rungs", keep=True)
         diverged = [result["diverged"] for result in results if "diverged" in result]
         if diverged:
             raise UserError(f"A rung diverged: {diverged[0]} Lower ladder.learning_rates.")
@@ -210,24 +215,28 @@ class Pipeline:
         record = [{**result, "folder": folder} for result, folder in zip(results, folders, strict=True)]
         write_json(self.path("ladder", "rungs.json"), record)
 
-    def rung_images(self) -> None:
-        """Ask the largest rung about images; weights that nothing else is asked of go."""
+    def rung_folders(self) -> dict[Path, RunSettings]:
+        """Every rung, the largest first."""
         runs = self.plan.rung_runs(self.base_rate, self.data)
-        folders = [job_folder(self.path("ladder", "runs"), run) for run in runs]
-        record = examine(runs[0], self.workspace.folder, folders[0])
-        if not self.recipe.code.problems:
-            for folder in folders:
-                forget_weights(folder)
-        write_json(self.path("ladder", "images.json"), record)
+        return {job_folder(self.path("ladder", "runs"), run): run for run in runs}
+
+    def rung_tokens(self) -> None:
+        """Write what each held-out token costs the largest rung, on average over its seeds."""
+        width = self.plan.rungs[-1].model.width
+        models = [trained_model(folder, run) for folder, run in self.rung_folders().items() if run.model.width == width]
+        heldout = TokenDataset(self.path("tokens"), "heldout")
+        save_nats(self.path("ladder", "heldout.npy"), mean_nats(models, heldout))
+
+    def rung_images(self) -> None:
+        """Ask the largest rung about images."""
+        folder, run = next(iter(self.rung_folders().items()))
+        write_json(self.path("ladder", "images.json"), examine(run, self.workspace.folder, folder))
 
     def rungs_code(self) -> None:
-        """Ask every rung for micro-code; its weights go once it has answered."""
-        answered = []
+        """Ask every rung for micro-code."""
         with CodeExam(self.recipe.code, self.tokenizer_file()) as exam:
-            for settings in self.plan.rung_runs(self.base_rate, self.data):
-                folder = job_folder(self.path("ladder", "runs"), settings)
-                answered.append(exam.ask(partial(trained_model, folder), settings, folder / "code.json"))
-                forget_weights(folder)
+            answered = [exam.ask(partial(trained_model, folder), run, folder / "code.json")
+                        for folder, run in self.rung_folders().items()]  # fmt: skip
         write_json(self.path("ladder", "code.json"), answered)
 
     def target_code(self) -> None:
@@ -241,8 +250,10 @@ class Pipeline:
         return Tokenizer.from_file(self.path("tokenizer", "tokenizer.json"))
 
     def forecast(self) -> None:
-        """Forecast the target's losses and seal them."""
-        settings = self.target_settings()
+        """Forecast the target's losses and seal them; the rungs' weights have said what they had to say and go."""
+        settings, told = self.target_settings(), told_by_tokens(self.workspace.folder, self.plan, self.recipe.forecast)
+        for folder in self.rung_folders():
+            forget_weights(folder)
         context = {
             "recipe_digest": self.recipe.digest(),
             "plan": read_json(self.path("plan.json")),
@@ -252,10 +263,10 @@ class Pipeline:
             "environment": read_json(self.path("environment.json")),
             "corpus_digest": read_json(self.path("corpus", "summary.json"))["digest"],
         }
-        known = {TEXT.key: text_share(self.plan)}
+        known = {TEXT.key: text_share(self.plan) if told is None else ()}
         if self.visual_from:
             known[ANSWERS] = not_begun(read_json(self.path("ladder", "images.json")))
-        self.forecasts.register(settings.flops, self.recipe.forecast.level, context, known)
+        self.forecasts.register(settings.flops, self.recipe.forecast.level, context, known, told)
 
     def foresee(self) -> None:
         """Stop before anything is trained if the planned sizes alone cannot carry the forecast.
@@ -264,7 +275,7 @@ class Pipeline:
             ForecastRefusedError: with the reasons, unless ``anyway``.
         """
         if not self.path("forecast.json").exists():
-            self.stand_by(foreseen(self.plan), "Nothing was trained")
+            self.stand_by(foreseen(self.plan, self.recipe.forecast), "Nothing was trained")
 
     def stand_by_forecast(self) -> None:
         """Show the sealed forecast; stop before the target if the ladder cannot carry it.

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from foretell.core.config import build, read_yaml
+from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.core.wording import span
 from foretell.ladder.plan import Family, Plan, make_plan
+from foretell.ladder.references import built_in, recipe_key
 from foretell.laws.diagnostics import by_severity, foreseeable
 from foretell.laws.records import Finding
-from foretell.recipes.config import Recipe
+from foretell.laws.token_law import TokenLaw
+from foretell.recipes.config import ForecastConfig, Recipe
 
 SHARES_ALIKE = 1.25  # factor between the shares of text of rungs and target that one law may span
 
@@ -52,8 +55,16 @@ def _measured(precision: str) -> float:
     return matmul_peak(default_device(), getattr(torch, precision))
 
 
-def foreseen(plan: Plan) -> tuple[Finding, ...]:
-    """What the sizes alone say about the forecast, before one of them is trained."""
+def foreseen(plan: Plan, config: ForecastConfig) -> tuple[Finding, ...]:
+    """What the sizes alone say about the forecast, before one of them is trained.
+
+    Raises:
+        UserError: as :func:`references_of`.
+    """
+    law = references_of(plan, config)
+    if law is not None:
+        names = ", ".join(name for name in law.without if name != config.without)
+        return (Finding("references", "note", f"Its loss on text is foretold by runs of this recipe on {names}."),)
     visual = plan.target.visual
     of_text = text_share(plan)
     if visual is not None and visual.share > 0.5:  # most of the loss is another: the run goes on (recipes.forecasts)
@@ -76,6 +87,22 @@ def text_share(plan: Plan) -> tuple[Finding, ...]:
         f"{100 * target:.0f} %, so that their losses on it do not follow one law; a lower visual.share or a higher "
         "visual.batch_factor brings them together.",
     ),)  # fmt: skip
+
+
+def references_of(plan: Plan, config: ForecastConfig) -> TokenLaw | None:
+    """What runs of this very recipe on other corpora teach, where there are some.
+
+    Raises:
+        UserError: where the file that is named holds none, or those of another recipe, or not what is to be left out.
+    """
+    key, without = recipe_key(plan), config.without
+    law = TokenLaw.from_dict(read_json(Path(config.references))) if config.references else built_in().get(key)
+    if law is not None and law.recipe != key:
+        raise UserError(f"forecast.references is {config.references}, whose runs are of another recipe than this one.")
+    if without and (law is None or without not in law.without):
+        names = "no references are there for this recipe" if law is None else f"references are {', '.join(law.without)}"
+        raise UserError(f"forecast.without is {without!r}; {names}.")
+    return law
 
 
 def recorded_plan(recipe: Recipe) -> dict[str, Any] | None:

@@ -207,6 +207,7 @@ def _draw_tuning(axes: Axes, series: TuningSeries) -> None:
     if series.curve:
         places, shares = zip(*series.curve, strict=True)
         axes.plot(places, [100 * share for share in shares], color=LAW, linewidth=1.4, label="parabola")
+    axes.set_xlim(min(series.learning_rates) / 1.2, 1.2 * max(series.learning_rates))
     axes.set_xticks(_thinned(series.learning_rates), minor=False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))

@@ -1,13 +1,16 @@
-"""Held-out loss in nats per token, bits per byte and bits per word."""
+"""Held-out loss in nats per token, bits per byte and bits per word; and of each token."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
 
-from foretell.data.stream import heldout_batches
+from foretell.data.stream import IGNORED, heldout_batches
 from foretell.data.tokens import TokenDataset
 from foretell.model.decoder import Decoder
 
@@ -43,3 +46,14 @@ def evaluate(model: Decoder, dataset: TokenDataset, rows: int | None = None) -> 
         "bytes": round(size),
         "words": round(words),
     }
+
+
+@torch.no_grad()
+def heldout_nats(model: Decoder, dataset: TokenDataset) -> NDArray[np.float32]:
+    """What each held-out token costs the model, in the split's order: nats, float32 [tokens]."""
+    device, found = model.embedding.weight.device, []
+    for batch in heldout_batches(dataset, model.config.context, EVALUATION_ROWS):
+        labels = batch.labels.to(device)
+        nats = F.cross_entropy(model(batch.inputs.to(device)).transpose(1, 2), labels, reduction="none")
+        found.append(nats[labels != IGNORED].float().cpu().numpy())
+    return np.concatenate(found)

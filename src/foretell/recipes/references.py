@@ -1,0 +1,83 @@
+"""``foretell references``: what finished runs of a recipe teach about its next run, written to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretell.core.config import build
+from foretell.core.errors import UserError
+from foretell.core.files import canonical_json, read_json, write_atomic
+from foretell.core.progress import say, track
+from foretell.data.tokens import TokenDataset
+from foretell.ladder.learning import Finished, learn
+from foretell.ladder.plan import Plan
+from foretell.ladder.references import recipe_key
+from foretell.ladder.token_features import FEATURES, token_features
+from foretell.laws.token_law import TokenForecast, TokenLaw
+from foretell.recipes.config import ForecastConfig, Recipe
+from foretell.recipes.planning import plan_of, references_of
+from foretell.recipes.workspace import open_run
+from foretell.train.evaluate import heldout_nats
+from foretell.train.loop import trained_model
+
+
+def run_features(folder: Path, plan: Plan) -> NDArray[np.float32]:
+    """What the held-out tokens of a run directory are like; see :func:`foretell.ladder.token_features.token_features`.
+
+    Raises:
+        UserError: where what the largest rung pays for them was not recorded.
+    """
+    recorded = folder / "ladder" / "heldout.npy"
+    if not recorded.exists():
+        raise UserError(f"{recorded} is missing: the run is not finished, or older than references.")
+    train, heldout = (TokenDataset(folder / "tokens", split) for split in ("train", "heldout"))
+    target = plan.target
+    return token_features(train, heldout, target.model.context, target.text_tokens, np.load(recorded))
+
+
+def told_by_tokens(folder: Path, plan: Plan, config: ForecastConfig) -> TokenForecast | None:
+    """What references foretell of the text's loss in a run directory whose ladder is trained, where there are some.
+
+    Raises:
+        UserError: as :func:`foretell.recipes.planning.references_of`, and where they know tokens by other features.
+    """
+    law = references_of(plan, config)
+    if law is not None and law.features != FEATURES:
+        raise UserError(f"The references read {', '.join(law.features)}; this version has {', '.join(FEATURES)}.")
+    return None if law is None else law.foretell(run_features(folder, plan), config.without or None)
+
+
+def finished(folder: Path) -> Finished:
+    """A run directory as a reference.
+
+    Raises:
+        UserError: where it is none, or its target is not trained.
+    """
+    recipe = build(Recipe, open_run(folder))
+    plan = plan_of(recipe)
+    if recipe.visual.sources:
+        plan = plan.with_documents(read_json(folder / "visual" / "index.json")["splits"]["train"])
+    if not (folder / "target" / "result.json").exists():
+        raise UserError(f"{folder} has no trained target; a finished run is expected.")
+    rate = float(read_json(folder / "ladder" / "tuning.json")["chosen"])
+    settings = plan.target_run(rate, str(read_json(folder / "tokens" / "index.json")["digest"]))
+    nats = heldout_nats(trained_model(folder / "target", settings), TokenDataset(folder / "tokens", "heldout"))
+    return Finished(recipe.name, recipe_key(plan), run_features(folder, plan), nats)
+
+
+def make_references(folders: Sequence[Path], output: Path) -> TokenLaw:
+    """Learn from run directories and write what they teach.
+
+    Raises:
+        UserError: for a folder that is no finished run, runs of different recipes, or too few corpora.
+    """
+    law = learn([finished(folder) for folder in track(folders, "reading runs", len(folders))])
+    write_atomic(output, canonical_json(law.to_dict()) + "\n")
+    for reference in law.references:
+        off = f"{100 * reference.error:+.1f} % from what the others foretell"
+        say(f"  {reference.name}: {reference.loss:.4f} nats a token, {off}")
+    return law

@@ -1,0 +1,120 @@
+"""References end to end: runs on three corpora teach how one on a fourth will end, sealed before its target starts."""
+
+from __future__ import annotations
+
+import json
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from foretell.cli.main import main
+from foretell.core.errors import UserError
+from foretell.core.files import read_json
+from foretell.data.tokens import TokenDataset
+from foretell.laws.token_law import TokenLaw
+from foretell.recipes.references import finished, make_references, run_features
+
+STDLIB = Path(sysconfig.get_paths()["stdlib"])
+CORPORA = {"net": ("email", "http"), "tools": ("asyncio", "logging"), "forms": ("json", "xml/**", "unittest"),
+           "small": ("collections", "importlib/**", "ctypes/**", "html", "urllib")}  # fmt: skip
+RECIPE = {
+    "tokenizer": {"vocab_size": 300},
+    "model": {"depth": 1, "context": 64, "head_dim": 8},
+    "target": {"flops": 1e10, "max_epochs": 20},
+    "ladder": {"ratio": 20, "sizes": 3, "span": 4, "seeds": 1, "width_step": 1, "minimum_width": 2,
+               "learning_rates": [1e-2], "tuning_sizes": 1},
+    "training": {"compile": "off", "checkpoints": 2, "evaluations": 0},
+    "samples": {"tokens": 5, "count": 1},
+}  # fmt: skip
+
+
+def carry_out(folder: Path, name: str, *more: str) -> int:
+    sources = [{"path": str(STDLIB / part / "*.py")} for part in CORPORA[name]]
+    recipe = RECIPE | {"name": name, "corpus": {"sources": sources, "max_bytes": 600_000, "heldout_bytes": 30_000}}
+    (folder / f"{name}.yaml").write_text(json.dumps(recipe))
+    return main(["run", str(folder / f"{name}.yaml"), "--anyway", "--output", str(folder / name), *more])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("references")
+    for name in list(CORPORA)[:3]:
+        assert carry_out(folder, name) == 0
+    made = [str(folder / name) for name in list(CORPORA)[:3]]
+    assert main(["references", *made, "--output", str(folder / "references.json")]) == 0
+    return folder
+
+
+def test_the_fourth_run_is_foretold_by_them(runs: Path) -> None:
+    assert carry_out(runs, "small", "--forecast.references", str(runs / "references.json")) == 0
+    sealed, score = read_json(runs / "small" / "forecast.json"), read_json(runs / "small" / "score.json")
+    told = sealed["forecast"]["references"]
+    assert sorted(reference["name"] for reference in told["corpora"]) == ["forms", "net", "tools"]
+    assert {"references"} <= {finding["code"] for finding in sealed["forecast"]["findings"]}
+    assert abs(score["relative_error"]) < 0.1  # the same language, and targets of 2,000 parameters
+    alone = abs(np.log(score["outcome"] / told["law"]["median"]))
+    assert abs(np.log(score["outcome"] / score["median"])) < max(alone, 0.05)
+    assert "references" in (runs / "small" / "report.html").read_text()
+
+
+def test_a_reference_is_what_its_records_say(runs: Path) -> None:
+    reference, result = finished(runs / "net"), read_json(runs / "net" / "target" / "result.json")
+    assert reference.nats.mean() == pytest.approx(result["heldout"]["nats_per_token"], rel=1e-5)
+    rungs = read_json(runs / "net" / "ladder" / "rungs.json")
+    largest = max(rungs, key=lambda rung: rung["flops"])["heldout"]["nats_per_token"]
+    assert reference.features[:, -1].mean() == pytest.approx(largest, rel=1e-5)
+    heldout = TokenDataset(runs / "net" / "tokens", "heldout")
+    assert reference.features.shape[0] == len(reference.nats) == heldout.token_count
+    law = TokenLaw.from_dict(read_json(runs / "references.json"))
+    (named,) = (one for one in law.references if one.name == "net")
+    assert named.loss == pytest.approx(result["heldout"]["nats_per_token"], rel=1e-5)
+    assert named.foretold == pytest.approx(law.without["net"].nats(reference.features).mean(), rel=1e-3)
+
+
+def test_rungs_leave_no_weights(runs: Path) -> None:
+    assert not list((runs / "net" / "ladder").rglob("*.safetensors"))
+
+
+def test_references_of_another_recipe_are_refused_before_anything_is_trained(
+    runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = ["--forecast.references", str(runs / "references.json")]
+    assert carry_out(runs, "small", *named, "--target.flops", "1.1e10", "--output", str(runs / "other")) == 2
+    assert "of another recipe than this one" in capsys.readouterr().err
+    assert not (runs / "other" / "corpus").exists()
+    without = ["--forecast.without", "klingon", "--output", str(runs / "other")]
+    assert carry_out(runs, "small", *named, *without) == 2
+    assert "'klingon'; references are forms, net, tools" in capsys.readouterr().err
+    assert carry_out(runs, "small", *without) == 2
+    assert "'klingon'; no references are there for this recipe" in capsys.readouterr().err
+
+
+def test_what_cannot_be_a_reference(runs: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"recipe\.yaml is missing"):
+        finished(tmp_path)
+    with pytest.raises(UserError, match="2 corpora are there"):
+        make_references([runs / "net", runs / "forms"], tmp_path / "two.json")
+    assert not (tmp_path / "two.json").exists()
+    (runs / "tools" / "ladder" / "heldout.npy").rename(tmp_path / "kept.npy")
+    try:
+        with pytest.raises(UserError, match=r"heldout\.npy is missing: the run is not finished, or older"):
+            finished(runs / "tools")
+    finally:
+        (tmp_path / "kept.npy").rename(runs / "tools" / "ladder" / "heldout.npy")
+
+
+def test_counting_is_of_what_the_target_reads(runs: Path) -> None:
+    from foretell.core.config import build
+    from foretell.recipes.config import Recipe
+    from foretell.recipes.planning import plan_of
+    from foretell.recipes.workspace import open_run
+
+    plan = plan_of(build(Recipe, open_run(runs / "net")))
+    features = run_features(runs / "net", plan)
+    train = TokenDataset(runs / "net" / "tokens", "train")
+    read = min(plan.target.text_tokens, train.token_count)
+    most = np.expm1(features[:, 0]).max()
+    counts = np.bincount(np.asarray(train.tokens))
+    assert most <= counts.max() and most > 0.5 * counts.max() * read / train.token_count
