@@ -22,7 +22,7 @@ from foretell.model.peft import read_adapter
 from foretell.recipes.config import ForecastConfig, built_in_recipes, load_recipe
 from foretell.recipes.forecasts import Forecasts
 from foretell.recipes.planning import foreseen, plan_of, text_share
-from foretell.recipes.visual_exam import not_begun, stderr
+from foretell.recipes.visual_exam import _off, not_begun, stderr
 from foretell.report.findings import training_began
 from foretell.report.records import Record, gather
 from foretell.report.visual_tables import answers_table
@@ -34,8 +34,10 @@ CORPUS = {
 }  # fmt: skip
 GENERATOR = {"levels": 1, "size": {"scenes": 48}, "questions": 2, "multiple_choice": 0}
 SINGLE = {"families": {"single": 1}, "levels": 1, "size": {"single": 48}, "questions": 2, "multiple_choice": 0}
+CHARTS = {"families": {"charts": 1}, "levels": 1, "questions": 2, "kinds": {"value": 5}, "multiple_choice": 0}
 VISUAL = {
     "sources": [{"generator": GENERATOR, "documents": 60, "heldout": 20},
+                {"generator": CHARTS, "documents": 20, "heldout": 6, "name": "charts"},
                 {"generator": SINGLE, "documents": 40, "heldout": 10, "name": "single", "look": True}],
     "look": 0.5, "share": 0.5, "room": 160,
 }  # fmt: skip
@@ -82,6 +84,20 @@ def test_questions_are_scored_by_kind_beside_swapped_images_and_none(seeing: Pat
     assert blind["visual"]["blank"] and blind["steps"] < read_json(seeing / "target" / "settings.json")["steps"]
     page = (seeing / "report.html").read_text()
     assert "Held-out questions answered exactly" in page and "Figure 4." in page
+
+
+def test_numbers_read_off_a_scale_are_scored_within_a_tick(seeing: Path) -> None:
+    record = read_json(seeing / "images.json")
+    value = next(row for kind, row in record.items() if kind.endswith(": value"))
+    assert {"near", "near_swapped", "near_question_only"} <= set(value) and value["near"] >= value["exact"]
+    assert not any("near" in row for kind, row in record.items() if not kind.endswith(": value"))
+    assert "with another image, within a tick" in (seeing / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("written", "near"), [("7", True), ("9", True), ("9.0", True), ("10", False), ("4", False),
+                                               ("seven", False), ("", False), ("nan", False)])  # fmt: skip
+def test_what_is_within_a_tick(written: str, near: bool) -> None:
+    assert (_off(written, "7") <= 2.0) == near
 
 
 def test_rungs_and_target_look_first(seeing: Path) -> None:

@@ -16,7 +16,7 @@ from foretell.train import loop
 from foretell.train.checkpoint import checkpoint_folders
 from foretell.train.config import RunSettings, TrainingConfig, VisualFeed
 from foretell.train.loop import Trainer, trained_model
-from foretell.train.multimodal import ANSWERS, exact_matches, pretraining
+from foretell.train.multimodal import ANSWERS, exact_matches, greedy_answers, pretraining
 from foretell.train.objective import next_token
 from small_runs import run_settings
 from visual_documents import ROOM, SEEING, visual_data
@@ -52,7 +52,7 @@ def test_exact_matches_are_what_greedy_decoding_writes(data: Path) -> None:
     heldout = VisualSet(data / "visual", "heldout")
     model = build_decoder(MODEL, 5).eval()
     torch.nn.init.normal_(model.head.weight, std=0.3, generator=torch.Generator().manual_seed(1))
-    found = iter(exact_matches(model, heldout, ROOM))
+    found, whole = iter(exact_matches(model, heldout, ROOM)), iter(greedy_answers(model, heldout, ROOM, passes=8))
     answered = []
     for number in range(len(heldout.lengths)):
         batch = heldout.batch([[number]], ROOM)
@@ -68,7 +68,8 @@ def test_exact_matches_are_what_greedy_decoding_writes(data: Path) -> None:
                 written.append(int(logits[0, -1].argmax()))
             answered.append(written == wanted)
             assert bool(next(found)) == answered[-1]
-    assert next(found, None) is None
+            assert next(whole) == (written, wanted)
+    assert next(found, None) is None and next(whole, None) is None
 
 
 def test_the_loss_of_a_step_is_made_up_as_its_feeds_say(data: Path, tmp_path: Path) -> None:

@@ -209,7 +209,7 @@ class GraftRun:
         room, heldout = self.recipe.visual.room, VisualSet(self.path("visual"), "heldout")
         decoder, adapter = self.finished()
         work = Grafting(self.settings("adapter"), decoder, None, self.workspace.folder)
-        record = by_kind(with_and_without(decoder, heldout, room), kinds_of(heldout))
+        record = by_kind(with_and_without(decoder, heldout, room, self.base.tokenizer.decode), kinds_of(heldout))
         text = {"with_adapter": evaluate(decoder, work.heldout)["bits_per_byte"]}
         adapter.detach(decoder)
         text["without"] = evaluate(decoder, work.heldout)["bits_per_byte"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.core.wording import plural
+from foretell.data.tokenizer import Tokenizer
 from foretell.data.visual.store import VisualSet
 from foretell.laws.records import Finding
 from foretell.model.decoder import Decoder
 from foretell.train.config import RunSettings
 from foretell.train.display import Display
 from foretell.train.loop import Trainer, recorded_result, trained_model
-from foretell.train.multimodal import exact_matches
+from foretell.train.multimodal import exact_matches, greedy_answers
 
 SWAP_SEED = 0
+NUMBER_TOKENS = 6  # of an answer that is a number, its end included
+Scores = NDArray[np.bool_] | NDArray[np.float64]  # a score for each question; nan where it has none
+Decode = Callable[[Sequence[int]], str]
 BEYOND_CHANCE = 2.0  # standard errors between answers by the right images and by others
 
 
@@ -43,23 +47,52 @@ def examine(
     Returns:
         for ``all`` and each kind of question (:func:`kinds_of`): ``n``; ``exact``, the share that is answered exactly,
         and ``stderr``, its standard error; ``swapped``, the same with another document's images; ``question_only``, the
-        twin's share.
+        twin's share. Where numbers are read off a scale, ``near``, ``near_swapped`` and ``near_question_only`` besides:
+        the shares that are right within a tick of it.
     """
     assert settings.visual is not None
     room, heldout = settings.visual.room, VisualSet(data / "visual", "heldout")
-    scores = with_and_without(trained_model(run, settings), heldout, room)
+    decode = Tokenizer.from_file(data / "tokenizer" / "tokenizer.json").decode
+    scores = with_and_without(trained_model(run, settings), heldout, room, decode)
     if blind is not None:
         twin = _trained(question_only(settings, share), data, blind)
         scores["question_only"] = exact_matches(twin, heldout.blank(), room)
+        scores |= _near(twin, heldout.blank(), room, decode, "near_question_only")
     return by_kind(scores, kinds_of(heldout))
 
 
-def with_and_without(model: Decoder, questions: VisualSet, room: int) -> dict[str, NDArray[np.bool_]]:
-    """Which questions are answered exactly, by their own images (``exact``) and by another document's (``swapped``)."""
+def with_and_without(model: Decoder, questions: VisualSet, room: int, decode: Decode) -> dict[str, Scores]:
+    """Which questions are answered exactly, by their own images (``exact``) and by another document's (``swapped``).
+
+    ``near`` and ``near_swapped`` are nan but for numbers with a tolerance, and are not there without such.
+    """
+    swapped = questions.swapped(SWAP_SEED)
     return {
         "exact": exact_matches(model, questions, room),
-        "swapped": exact_matches(model, questions.swapped(SWAP_SEED), room),
+        "swapped": exact_matches(model, swapped, room),
+        **_near(model, questions, room, decode, "near"),
+        **_near(model, swapped, room, decode, "near_swapped"),
     }
+
+
+def _near(model: Decoder, questions: VisualSet, room: int, decode: Decode, name: str) -> dict[str, Scores]:
+    """Which numbers read off a scale are right within their tolerance; nothing where none are asked for."""
+    if not any(question.get("tolerance") for question in questions.questions):
+        return {}
+    answers = greedy_answers(model, questions, room, NUMBER_TOKENS)
+    near = [
+        _off(decode(written), question["answer"]) <= question["tolerance"] if question.get("tolerance") else math.nan
+        for (written, _), question in zip(answers, questions.questions, strict=True)
+    ]
+    return {name: np.asarray(near, dtype=float)}
+
+
+def _off(written: str, answer: str) -> float:
+    """How far a number is off; infinitely, where none is written."""
+    try:
+        return abs(float(written) - float(answer))
+    except ValueError:
+        return math.inf
 
 
 def not_begun(record: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -101,13 +134,17 @@ def kinds_of(questions: VisualSet) -> list[str]:
     return [f"{names[source]}: {kind}" for source, kind in zip(sources, kinds, strict=True)]
 
 
-def by_kind(scores: Mapping[str, NDArray[np.bool_]], kinds: list[str]) -> dict[str, Any]:
-    """Means of each score over all questions and over those of each kind."""
+def by_kind(scores: Mapping[str, Scores], kinds: list[str]) -> dict[str, Any]:
+    """Means of each score over all questions and over those of each kind whose questions all have that score."""
     groups = {"all": np.ones(len(kinds), bool)} | {kind: np.asarray(kinds) == kind for kind in sorted(set(kinds))}
     found = {}
     for name, chosen in groups.items():
         count = int(chosen.sum())
-        row: dict[str, Any] = {"n": count, **{score: float(hits[chosen].mean()) for score, hits in scores.items()}}
+        row: dict[str, Any] = {"n": count}
+        for score, hits in scores.items():
+            known = hits[chosen][~np.isnan(hits[chosen])]
+            if len(known) == count:
+                row[score] = float(known.mean())
         row["stderr"] = stderr(row["exact"], count)
         found[name] = row
     return found
@@ -123,8 +160,9 @@ def in_words(record: Mapping[str, Any]) -> list[str]:
     lines = []
     for kind, row in record.items():
         blind = f", from the question alone {row['question_only']:.1%}" if "question_only" in row else ""
+        near = f"; within a tick {row['near']:.1%} ({row['near_swapped']:.1%})" if "near" in row else ""
         lines.append(
             f"{kind}: {row['exact']:.1%} ± {row['stderr']:.1%} of {row['n']:,} answered exactly; with another image "
-            f"{row['swapped']:.1%}{blind}"
+            f"{row['swapped']:.1%}{blind}{near}"
         )
     return lines

@@ -33,12 +33,16 @@ def visual_splits_table(run: Run) -> Table:
 
 
 def answers_table(run: Run) -> Table:
-    """Share of held-out questions answered exactly, for each kind."""
-    columns = {"kind of question": False, "questions": True, "exact": True, "standard error": True,
-               "with another image": True, "from the question alone": True}  # fmt: skip
-    rows = []
-    for kind in run.images.data:
-        found = run.images.record(kind)
-        shares = ("exact", "stderr", "swapped", "question_only")
-        rows.append([Cell(kind), cell(found.number("n"), whole), *(cell(found.number(key), percent) for key in shares)])
+    """Share of held-out questions answered exactly, for each kind; of numbers read off a scale, within a tick of it."""
+    shares = {"exact": "exact", "stderr": "standard error", "swapped": "with another image",
+              "question_only": "from the question alone"}  # fmt: skip
+    found = {kind: run.images.record(kind) for kind in run.images.data}
+    if any("near" in record.data for record in found.values()):
+        shares |= {"near": "within a tick", "near_swapped": "with another image, within a tick",
+                   "near_question_only": "from the question alone, within a tick"}  # fmt: skip
+    rows = [
+        [Cell(kind), cell(record.number("n"), whole), *(cell(record.number(key), percent) for key in shares)]
+        for kind, record in found.items()
+    ]
+    columns = {"kind of question": False, "questions": True, **dict.fromkeys(shares.values(), True)}
     return make_table("Held-out questions answered exactly", columns, rows)

@@ -111,28 +111,45 @@ def answer_loss(
     return total / tokens, tokens
 
 
-@torch.no_grad()
 def exact_matches(model: Decoder, questions: VisualSet, room: int, at_once: int = 8) -> NDArray[np.bool_]:
     """Which questions the model answers greedily with exactly the stored answer, in the order of ``questions``.
 
     Greedy decoding writes the stored answer if and only if each of its tokens is the likeliest after those before it,
     so that one forward pass tells.
     """
+    return np.asarray([written == stored for written, stored in greedy_answers(model, questions, room, 1, at_once)])
+
+
+@torch.no_grad()
+def greedy_answers(
+    model: Decoder, questions: Packable, room: int, passes: int, at_once: int = 8
+) -> list[tuple[list[int], list[int]]]:
+    """For each question, in order, the tokens that the model writes and those of the stored answer, equally many.
+
+    Each token is the likeliest after those before it: after its own ``passes`` - 1 first ones, and stored ones behind
+    them. So many passes as an answer has tokens make all of it the model's own.
+    """
     device = model.embedding.weight.device
-    right: dict[tuple[int, int], bool] = {}
+    found: dict[tuple[int, int], tuple[list[int], list[int]]] = {}
     rows = first_fit(questions.lengths, range(len(questions.lengths)), room)
     for first in range(0, len(rows), at_once):
         part = rows[first : first + at_once]
-        batch = questions.batch(part, room).to(device)
-        inputs, labels, documents, *rest = batch.tensors
-        hidden = model.hidden(inputs, None, documents, *rest)
+        inputs, labels, documents, *rest = questions.batch(part, room).to(device).tensors
+        counts = labels != IGNORED
+        goes_on = counts[:, :-1] & counts[:, 1:]  # an answer's token that another follows
+        for _ in range(passes):
+            hidden = model.hidden(inputs, None, documents, *rest)
+            written = torch.full_like(labels, IGNORED)
+            written[counts] = torch.nn.functional.linear(hidden[counts], model.head_weight).argmax(-1)
+            inputs = inputs.clone()
+            inputs[:, 1:][goes_on] = written[:, :-1][goes_on]
         for row, items in enumerate(part):
-            counts = labels[row] != IGNORED
-            logits = torch.nn.functional.linear(hidden[row][counts], model.head_weight)
-            hits = (logits.argmax(-1) == labels[row][counts]).tolist()
-            for number, hit in zip(documents[row][counts].tolist(), hits, strict=True):
+            asked = counts[row]
+            for number, own, stored in zip(*(column[row][asked].tolist() for column in (documents, written, labels)),
+                                           strict=True):  # fmt: skip
                 place, branch = divmod(number, BRANCHES)
-                key = (items[place], max(1, branch))
-                right[key] = right.get(key, True) and hit
+                owns, storeds = found.setdefault((items[place], max(1, branch)), ([], []))
+                owns.append(own)
+                storeds.append(stored)
     # Questions of a document are its branches 1, 2, ...; a single one is the trunk itself.
-    return np.asarray([right[key] for key in sorted(right)])
+    return [found[key] for key in sorted(found)]

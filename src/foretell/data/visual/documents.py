@@ -21,6 +21,8 @@ class Exchange:
         choices: answers to choose from, where the question lists them.
         spelled: whether the answer is learned a character at a time, as it is read off a picture, although there are
             longer tokens for it.
+        tolerance: how far off a number may be that is near enough, where the answer is one read off a scale; 0 where
+            nothing but the answer is right.
     """
 
     question: str
@@ -28,6 +30,7 @@ class Exchange:
     kind: str = ""
     choices: tuple[str, ...] = ()
     spelled: bool = False
+    tolerance: float = 0.0
 
 
 @dataclass(frozen=True)

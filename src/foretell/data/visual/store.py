@@ -68,6 +68,8 @@ class SplitWriter:
         for exchange in document.asked:
             row = {"document": number, "identity": document.identity, "kind": exchange.kind,
                    "question": exchange.question, "answer": exchange.answer, "choices": exchange.choices}  # fmt: skip
+            if exchange.tolerance:
+                row["tolerance"] = exchange.tolerance
             self._asked.write(canonical_json(row) + "\n")
             self.questions += 1
 
@@ -167,7 +169,7 @@ class VisualSet:
 
     @cached_property
     def questions(self) -> list[dict[str, Any]]:
-        """What is asked, in order: document, identity, kind, question, answer, choices."""
+        """What is asked, in order: document, identity, kind, question, answer, choices; perhaps a tolerance."""
         with (self.folder / f"{self.split}.questions.jsonl").open(encoding="utf-8") as file:
             return [json.loads(line) for line in file]
 

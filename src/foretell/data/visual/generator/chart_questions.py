@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from foretell.data.visual.generator.charts import DARK_COLOURS, LIGHT_COLOURS, TRENDS, Chart, describe, draw
+from foretell.data.visual.generator.charts import DARK_COLOURS, LIGHT_COLOURS, TICKS, TRENDS, Chart, describe, draw
 from foretell.data.visual.generator.draws import Draws
 from foretell.data.visual.generator.family import Family, Phrasings, Question
 from foretell.data.visual.generator.wording import quoted
 
 
 def ask_value(draws: Draws, chart: Chart) -> Question | None:
-    """The value of a bar."""
+    """The value of a bar; one that is a tick of the axis off is near."""
     if not chart.is_bars:
         return None
     number = draws.below(len(chart.labels))
     pool = tuple(map(str, range(chart.step, chart.top + 1, chart.step)))
     answer = str(int(chart.series[0].values[number]))
-    return Question("value", "value", {"name": quoted(chart.labels[number])}, answer, ("value", number), pool)
+    return Question("value", "value", {"name": quoted(chart.labels[number])}, answer, ("value", number), pool,
+                    tolerance=chart.top / TICKS)  # fmt: skip
 
 
 def ask_maximum(draws: Draws, chart: Chart) -> Question | None:

@@ -49,6 +49,7 @@ class Question:
         slots: what they are filled with.
         pool: answers from which wrong choices are drawn, the right one among them; empty where choices make no sense.
         topic: a document asks about each topic once. Must not depend on the answer, or balance is lost.
+        tolerance: see :class:`foretell.data.visual.documents.Exchange`.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Question:
     answer: str
     topic: Hashable
     pool: tuple[str, ...] = field(default=())
+    tolerance: float = 0.0
 
 
 Asker = Callable[[Draws, Any], Question | None]

@@ -57,7 +57,7 @@ def worded(
         text = text[0].upper() + text[1:]
     wrong = [answer for answer in dict.fromkeys(question.pool) if answer != question.answer]
     if not draws.coin(multiple_choice) or not wrong:
-        return Exchange(text, question.answer, question.kind)
+        return Exchange(text, question.answer, question.kind, tolerance=question.tolerance)
     chosen = draws.shuffled([question.answer, *draws.sample(wrong, CHOICES - 1)])
     # where a choice is itself a letter, lettering them would have two meanings
     formats = [f for f in FORMATS[split] if "{letter}" not in f[1] or not set(chosen) & set(LETTERS)]
