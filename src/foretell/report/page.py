@@ -33,6 +33,7 @@ from foretell.report.tables import (
     ladder_table,
     law_table,
     rates_table,
+    references_table,
     relative_link,
     residuals_table,
     settings_table,
@@ -83,6 +84,7 @@ def _context(run: Run) -> dict[str, Any]:
         "diverged": [wording.plain(rate) for rate in tuning_series(run.tuning).diverged],
         "tables": {
             "law": law_table(run),
+            "references": references_table(run),
             "residuals": residuals_table(run),
             "architecture": architecture_table(run),
             "sources": sources_table(run),

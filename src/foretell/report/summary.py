@@ -75,7 +75,9 @@ def summary(run: Run) -> str:
         text += f" ({widths[0]:.0f} to {widths[-1]:.0f}) " if len(widths) > 1 else " "
         text += f"and {plural(len(seeds), 'seed')} were trained. "
     if run.forecast:
-        text += "A law fitted to their losses was written down and sealed as the forecast for the target"
+        by_references = bool(run.forecast.record("forecast.references"))
+        what = "What runs on other corpora taught about it" if by_references else "A law fitted to their losses"
+        text += f"{what} was written down and sealed as the forecast for the target"
         text += f", a model trained with {scientific(target)} FLOPs. " if target else ". "
     if run.target:
         text += "The target was then trained and scored against it. " if run.score else "The target was then trained. "

@@ -228,6 +228,17 @@ def law_table(run: Run) -> Table:
     return make_table("Constants of the law", {"constant": False, "median": True, "low": True, "high": True}, rows)
 
 
+def references_table(run: Run) -> Table:
+    """The runs on other corpora by which the target was foretold, and how well each was by the others."""
+    columns = {"corpus": False, "nats a token": True, "foretold by the others": True, "error": True}
+    rows = []
+    for reference in run.forecast.record("forecast.references").records("corpora"):
+        loss, foretold = reference.number("loss"), reference.number("foretold")
+        error = loss / foretold - 1 if loss and foretold else None
+        rows.append([Cell(reference.text("name")), cell(loss, bits), cell(foretold, bits), cell(error, percent)])
+    return make_table("References", columns, rows)
+
+
 def _estimate(fitted: Record) -> list[Cell]:
     """Median and interval; a constant may have been fixed, and then has no interval."""
     low, high = (
