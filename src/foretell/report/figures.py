@@ -196,18 +196,19 @@ def tuning_figure(series: TuningSeries, size: tuple[int, int] = SMALL, identity:
 
 def _draw_tuning(axes: Axes, series: TuningSeries) -> None:
     axes.set_xscale("log")
+    if rates := series.learning_rates:
+        axes.set_xlim(min(rates) / 1.2, 1.2 * max(rates))
     if series.chosen is not None and series.chosen > 0:
         axes.axvline(series.chosen, color=LAW, linewidth=1.6, linestyle=(0, (5, 3)), label="chosen")
-    rates = np.repeat(series.learning_rates, [len(values) for values in series.excess])
+    places = np.repeat(series.learning_rates, [len(values) for values in series.excess])
     axes.plot(
-        rates, 100 * np.concatenate(series.excess), "o", color=RUNG, alpha=0.5, markersize=4, markeredgewidth=0,
+        places, 100 * np.concatenate(series.excess), "o", color=RUNG, alpha=0.5, markersize=4, markeredgewidth=0,
         label="runs",
     )  # fmt: skip
     axes.plot(series.learning_rates, [100 * value for value in series.mean], color=RUNG, linewidth=1.4, label="mean")
     if series.curve:
-        places, shares = zip(*series.curve, strict=True)
-        axes.plot(places, [100 * share for share in shares], color=LAW, linewidth=1.4, label="parabola")
-    axes.set_xlim(min(series.learning_rates) / 1.2, 1.2 * max(series.learning_rates))
+        tried, shares = zip(*series.curve, strict=True)
+        axes.plot(tried, [100 * share for share in shares], color=LAW, linewidth=1.4, label="parabola")
     axes.set_xticks(_thinned(series.learning_rates), minor=False)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND_STEPS))
