@@ -165,7 +165,7 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("--gaps", help="of backtest (default 10,100,1000,10000)")
     forecast.add_argument("--output", metavar="DIR", help="of backtest: also write backtest.json and backtest.md here")
 
-    references = verbs.add_parser("references", help="learn from finished runs of a recipe how its next one will end")
+    references = verbs.add_parser("references", help="learn from finished runs how a recipe's next one ends")
     references.add_argument("runs", nargs="+", metavar="RUN", help="finished run directories of one recipe, on three "
                             "corpora at least; a run's name says which")  # fmt: skip
     references.add_argument("--output", metavar="FILE", required=True, help="a .json file")
