@@ -1,11 +1,13 @@
 """Recipes with images, small enough for a test: a multimodal run with two forecasts, and a graft of its encoder."""
 
 import json
+import math
 import shutil
 import sysconfig
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,7 +24,7 @@ from foretell.model.peft import read_adapter
 from foretell.recipes.config import ForecastConfig, built_in_recipes, load_recipe
 from foretell.recipes.forecasts import Forecasts
 from foretell.recipes.planning import foreseen, plan_of, text_share
-from foretell.recipes.visual_exam import _off, not_begun, stderr
+from foretell.recipes.visual_exam import _off, by_kind, not_begun, stderr
 from foretell.report.findings import training_began
 from foretell.report.records import Record, gather
 from foretell.report.visual_tables import answers_table
@@ -263,3 +265,9 @@ def test_built_in_recipes_are_valid_and_named_in_the_help() -> None:
     for name in built_in_recipes():
         assert name in RECIPE_EPILOG
         assert load_recipe(name, []).name == name
+
+
+def test_near_is_of_the_questions_that_have_a_tolerance() -> None:
+    hits, near = np.array([True, False, True]), np.array([1.0, 0.0, math.nan])  # the last lists choices
+    record = by_kind({"exact": hits, "near": near}, ["value", "value", "value"])
+    assert record["value"]["near"] == 0.5 and record["value"]["n"] == 3 and "near" not in record["all"]

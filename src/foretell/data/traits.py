@@ -1,7 +1,7 @@
 """What can be known of each held-out token without a model: how often its n-grams occur, and what its row holds of it.
 
 A token whose n-grams were often read in training costs a trained model little; so does one that its row has copied from
-further up, to a model that copies. :mod:`foretell.ladder.references` learns how little.
+further up, to a model that copies. :mod:`foretell.ladder.learning` learns how little.
 
 Letters: R rows of T + 1 tokens, of which all but the first are asked about; N such tokens, row by row.
 """

@@ -175,8 +175,8 @@ class TokenForecast:
 def by_references(made: Forecast, told: TokenForecast, per_nat: float) -> Forecast:
     """A ladder's forecast with the references' figures in the place of its law's.
 
-    The law goes on describing the rungs; from there the band runs to what the references say. What is to be said of
-    how far a law reaches no longer matters and goes.
+    The law goes on describing the rungs; beyond them its band is turned to what the references say. What is to be said
+    of how far a law reaches no longer matters and goes.
 
     Args:
         made: by the ladder alone.
@@ -209,7 +209,7 @@ def _said(made: Forecast, told: TokenForecast, median: float) -> Finding:
 
 
 def _band(made: Forecast, interval: tuple[float, float, float]) -> dict[str, list[float]]:
-    """The law's band up to the largest rung, from there on a straight way to the interval (in logarithms)."""
+    """The law's band, turned about the largest rung so that it ends in the interval (in logarithms)."""
     x = np.log(made.band["flops"])
     top = math.log(max(rung["flops"] for rung in made.rungs))
     share = np.clip((x - top) / (x[-1] - top), 0, 1)

@@ -61,13 +61,13 @@ def foreseen(plan: Plan, config: ForecastConfig) -> tuple[Finding, ...]:
     Raises:
         UserError: as :func:`references_of`.
     """
-    law = references_of(plan, config)
-    if law is not None:
+    law, visual = references_of(plan, config), plan.target.visual
+    of_images = visual is not None and visual.share > 0.5  # the larger part of the loss is none that references know
+    if law is not None and not of_images:
         names = ", ".join(name for name in law.without if name != config.without)
         return (Finding("references", "note", f"Its loss on text is foretold by runs of this recipe on {names}."),)
-    visual = plan.target.visual
-    of_text = text_share(plan)
-    if visual is not None and visual.share > 0.5:  # most of the loss is another: the run goes on (recipes.forecasts)
+    of_text = text_share(plan) if law is None else ()
+    if of_images:  # the run goes on (recipes.forecasts)
         of_text = tuple(replace(finding, severity="warning") for finding in of_text)
     return by_severity([*foreseeable([size.flops for size in plan.rungs], plan.target.flops), *of_text])
 

@@ -135,7 +135,10 @@ def kinds_of(questions: VisualSet) -> list[str]:
 
 
 def by_kind(scores: Mapping[str, Scores], kinds: list[str]) -> dict[str, Any]:
-    """Means of each score over all questions and over those of each kind whose questions all have that score."""
+    """Means of each score over all questions, and over those of each kind that have it.
+
+    What only some questions can have (``near``) is not a score of all.
+    """
     groups = {"all": np.ones(len(kinds), bool)} | {kind: np.asarray(kinds) == kind for kind in sorted(set(kinds))}
     found = {}
     for name, chosen in groups.items():
@@ -143,7 +146,7 @@ def by_kind(scores: Mapping[str, Scores], kinds: list[str]) -> dict[str, Any]:
         row: dict[str, Any] = {"n": count}
         for score, hits in scores.items():
             known = hits[chosen][~np.isnan(hits[chosen])]
-            if len(known) == count:
+            if len(known) == count or (len(known) and name != "all"):
                 row[score] = float(known.mean())
         row["stderr"] = stderr(row["exact"], count)
         found[name] = row
