@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from foretell.core.errors import UserError
-from foretell.ladder.learning import Finished, learn
+from foretell.ladder.finished import Finished
+from foretell.ladder.learning import learn
 from foretell.ladder.token_features import FEATURES
 
 

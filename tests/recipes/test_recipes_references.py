@@ -14,7 +14,7 @@ from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.data.tokens import TokenDataset
 from foretell.laws.token_law import TokenLaw
-from foretell.recipes.references import finished, make_references, run_features
+from foretell.recipes.references import finished, make_references, read_references, run_features
 
 STDLIB = Path(sysconfig.get_paths()["stdlib"])
 CORPORA = {"net": ("email", "http"), "tools": ("asyncio", "logging"), "forms": ("json", "xml/**", "unittest"),
@@ -75,6 +75,23 @@ def test_a_reference_is_what_its_records_say(runs: Path) -> None:
     assert named.foretold == pytest.approx(law.without["net"].nats(reference.features).mean(), rel=1e-3)
 
 
+def test_what_is_kept_of_runs_teaches_the_same(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = [str(runs / name) for name in list(CORPORA)[:3]]
+    assert main(["references", *made, "--keep", str(tmp_path / "kept")]) == 0
+    files = sorted(map(str, (tmp_path / "kept").iterdir()))
+    assert [Path(file).name for file in files] == [f"{name}.reference.xz" for name in ("forms", "net", "tools")]
+    assert main(["references", made[0], *files[:1], files[2], "--output", str(tmp_path / "again.json")]) == 0
+    first, again = (TokenLaw.from_dict(read_json(path)) for path in (runs / "references.json", tmp_path / "again.json"))
+    for reference in first.references:
+        (other,) = (one for one in again.references if one.name == reference.name)
+        assert other.loss == pytest.approx(reference.loss, abs=1e-4)
+        assert other.foretold == pytest.approx(reference.foretold, rel=3e-3)
+    assert main(["references", *made, "--keep", str(tmp_path / "kept")]) == 2
+    assert "exists; references are not written over" in capsys.readouterr().err
+    assert main(["references", *made]) == 2
+    assert "--output FILE" in capsys.readouterr().err
+
+
 def test_rungs_leave_no_weights(runs: Path) -> None:
     assert not list((runs / "net" / "ladder").rglob("*.safetensors"))
 
@@ -97,7 +114,7 @@ def test_what_cannot_be_a_reference(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"recipe\.yaml is missing"):
         finished(tmp_path)
     with pytest.raises(UserError, match="2 corpora are there"):
-        make_references([runs / "net", runs / "forms"], tmp_path / "two.json")
+        make_references(read_references([runs / "net", runs / "forms"]).values(), tmp_path / "two.json")
     assert not (tmp_path / "two.json").exists()
     (runs / "tools" / "ladder" / "heldout.npy").rename(tmp_path / "kept.npy")
     try:

@@ -166,9 +166,12 @@ def build_parser() -> argparse.ArgumentParser:
     forecast.add_argument("--output", metavar="DIR", help="of backtest: also write backtest.json and backtest.md here")
 
     references = verbs.add_parser("references", help="learn from finished runs how a recipe's next one ends")
-    references.add_argument("runs", nargs="+", metavar="RUN", help="finished run directories of one recipe, on three "
-                            "corpora at least; a run's name says which")  # fmt: skip
-    references.add_argument("--output", metavar="FILE", required=True, help="a .json file")
+    references.add_argument("runs", nargs="+", metavar="RUN", help="finished run directories of one recipe, whose "
+                            "names say on which corpus, or files that were kept of them")  # fmt: skip
+    references.add_argument("--output", metavar="FILE", help="learn from them, on three corpora at least, into this "
+                            ".json file")  # fmt: skip
+    references.add_argument("--keep", metavar="DIR", help="write what is taken of each run into a file here: counts "
+                            "and costs of its held-out tokens, no text, under a megabyte for most")  # fmt: skip
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
     report.add_argument("run", help="a run directory")

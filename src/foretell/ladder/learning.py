@@ -1,46 +1,24 @@
 """Learning from finished runs of a recipe what its target will pay for the tokens of another corpus.
 
 A reference is a run whose target is trained: what its held-out tokens are like, and what they cost that target, is all
-that is taken of it.
-
-Letters: N held-out tokens, F features.
+that is taken of it (:class:`foretell.ladder.finished.Finished`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
 from foretell.core.errors import UserError
 from foretell.core.progress import track
+from foretell.ladder.finished import Finished
 from foretell.ladder.token_features import FEATURES
 from foretell.laws.token_law import FEWEST, Reference, TokenLaw, TokenNetwork
 
 UNITS, STEPS, BATCH, RATE, DECAY = 32, 800, 4096, 5e-3, 0.01  # of the network that learns
-
-Matrix = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """What is taken of a finished run.
-
-    Attributes:
-        name: of its corpus.
-        recipe: its :func:`foretell.ladder.references.recipe_key`.
-        features: float32 [N, F], columns as :data:`FEATURES`.
-        nats: what each held-out token cost the target, float32 [N].
-    """
-
-    name: str
-    recipe: str
-    features: Matrix
-    nats: Matrix
 
 
 def learn(runs: Sequence[Finished]) -> TokenLaw:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,8 @@ from foretell.core.errors import UserError
 from foretell.core.files import canonical_json, read_json, write_atomic
 from foretell.core.progress import say, track
 from foretell.data.tokens import TokenDataset
-from foretell.ladder.learning import Finished, learn
+from foretell.ladder.finished import SUFFIX, Finished
+from foretell.ladder.learning import learn
 from foretell.ladder.plan import Plan
 from foretell.ladder.references import recipe_key
 from foretell.ladder.token_features import FEATURES, token_features
@@ -69,13 +70,40 @@ def finished(folder: Path) -> Finished:
     return Finished(recipe.name, recipe_key(plan), run_features(folder, plan), nats)
 
 
-def make_references(folders: Sequence[Path], output: Path) -> TokenLaw:
-    """Learn from run directories and write what they teach.
+def read_references(named: Sequence[Path]) -> dict[Path, Finished]:
+    """References of run directories, and of files as :meth:`foretell.ladder.finished.Finished.save` writes them.
 
     Raises:
-        UserError: for a folder that is no finished run, runs of different recipes, or too few corpora.
+        UserError: for what is neither.
     """
-    law = learn([finished(folder) for folder in track(folders, "reading runs", len(folders))])
+    return {path: Finished.load(path) if path.is_file() else finished(path)
+            for path in track(named, "reading runs", len(named))}  # fmt: skip
+
+
+def keep_references(references: Mapping[Path, Finished], folder: Path) -> None:
+    """Write a file for each, named like its run directory.
+
+    Raises:
+        UserError: where one would be written over.
+    """
+    files = {folder / f"{path.resolve().name.removesuffix(SUFFIX)}{SUFFIX}": path for path in references}
+    for file in files:
+        if file.exists():
+            raise UserError(f"{file} exists; references are not written over.")
+    if len(files) < len(references):
+        raise UserError("Two run directories have the same name, after which what is kept of them is named.")
+    for file, path in files.items():
+        references[path].save(file)
+        say(f"  {file}: {len(references[path].nats):,} tokens, {file.stat().st_size / 1e6:.2f} MB")
+
+
+def make_references(references: Iterable[Finished], output: Path) -> TokenLaw:
+    """Learn from references and write what they teach.
+
+    Raises:
+        UserError: for runs of different recipes, or of too few corpora.
+    """
+    law = learn(list(references))
     write_atomic(output, canonical_json(law.to_dict()) + "\n")
     for reference in law.references:
         off = f"{100 * reference.error:+.1f} % from what the others foretell"

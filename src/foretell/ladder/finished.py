@@ -1,0 +1,79 @@
+"""What is taken of a finished run as a reference, and its file.
+
+A file holds counts and costs of held-out tokens and no text, so that runs of several machines can be put together, and
+those on text that must not leave its own.
+
+Letters: N held-out tokens, F features.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretell.core.errors import UserError
+from foretell.core.files import write_atomic
+from foretell.ladder.token_features import FEATURES
+
+SUFFIX = ".reference.xz"
+STEPS = 256  # of a file's numbers in 1: a mean is right to a hundred-thousandth
+MOST_TOKENS = 2**26  # of a file that is read
+
+Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What is taken of a finished run.
+
+    Attributes:
+        name: of its corpus.
+        recipe: its :func:`foretell.ladder.references.recipe_key`.
+        features: float32 [N, F], columns as :data:`FEATURES`.
+        nats: what each held-out token cost the target, float32 [N].
+    """
+
+    name: str
+    recipe: str
+    features: Matrix
+    nats: Matrix
+
+    def save(self, path: Path) -> None:
+        """Write xz: a line of JSON, then [F + 1, N] little-endian numbers of 16 bits in steps of 1/256, costs last."""
+        header = {"name": self.name, "recipe": self.recipe, "features": list(FEATURES), "tokens": len(self.nats)}
+        columns = np.concatenate([self.features, self.nats[:, None]], axis=1).T
+        numbers = np.clip(np.round(columns * STEPS), 0, 2**16 - 1).astype("<u2")
+        write_atomic(path, lzma.compress(json.dumps(header).encode() + b"\n" + numbers.tobytes()))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """From :meth:`save`'s.
+
+        Raises:
+            UserError: where it is no such file, or of another version's features.
+        """
+        try:
+            with lzma.open(path) as file:
+                header = json.loads(file.readline(2**16))
+                name, recipe, count = str(header["name"]), str(header["recipe"]), int(header["tokens"])
+                features = tuple(header["features"])
+                if not 0 < count <= MOST_TOKENS:
+                    raise ValueError(f"{count} tokens")
+                size = 2 * count * (len(features) + 1)
+                numbers = file.read(size + 1)
+            if len(numbers) != size:
+                raise ValueError(f"{size} bytes of numbers expected")
+        except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is no reference written by 'foretell references --keep': {error}.") from error
+        if features != FEATURES:
+            raise UserError(
+                f"{path} knows tokens by {', '.join(map(str, features))}; this version by {', '.join(FEATURES)}."
+            )
+        columns = (np.frombuffer(numbers, "<u2").astype(np.float32) / STEPS).reshape(len(features) + 1, count)
+        return cls(name, recipe, np.ascontiguousarray(columns[:-1].T), columns[-1])

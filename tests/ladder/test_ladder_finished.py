@@ -1,0 +1,65 @@
+"""Files of references: what is written is read, and what is not one is refused."""
+
+from __future__ import annotations
+
+import json
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from foretell.core.errors import UserError
+from foretell.ladder.finished import Finished
+from foretell.ladder.token_features import FEATURES
+
+
+def reference(count: int, seed: int = 0) -> Finished:
+    generator = np.random.default_rng(seed)
+    features = generator.exponential(2.0, (count, len(FEATURES))).astype(np.float32)
+    return Finished("naïve text", "key", features, generator.exponential(2.0, count).astype(np.float32))
+
+
+@settings(max_examples=20, deadline=None)
+@given(count=st.integers(1, 500), seed=st.integers(0, 99))
+def test_round_trip(tmp_path_factory: pytest.TempPathFactory, count: int, seed: int) -> None:
+    path, made = tmp_path_factory.mktemp("kept") / "a.reference.xz", reference(count, seed)
+    made.save(path)
+    read = Finished.load(path)
+    assert (read.name, read.recipe) == (made.name, made.recipe)
+    assert np.allclose(read.features, made.features, atol=1 / 500) and read.features.flags.c_contiguous
+    assert np.allclose(read.nats, made.nats, atol=1 / 500)
+
+
+def test_numbers_beyond_what_is_kept_are_the_largest_that_is(tmp_path: Path) -> None:
+    made = reference(3)
+    made.nats[:] = 1e9, -1.0, 2.0
+    made.save(tmp_path / "a")
+    assert Finished.load(tmp_path / "a").nats.tolist() == [(2**16 - 1) / 256, 0.0, 2.0]
+
+
+def damaged(path: Path) -> list[bytes]:
+    whole = lzma.decompress(path.read_bytes())
+    header, _, numbers = whole.partition(b"\n")
+    record = json.loads(header)
+    fewer, shorter = {**record, "features": record["features"][1:]}, numbers[: -len(numbers) // (len(FEATURES) + 1)]
+
+    def other(record: object, numbers: bytes = numbers) -> bytes:
+        return lzma.compress(json.dumps(record).encode() + b"\n" + numbers)
+
+    return [
+        b"", b"not xz", path.read_bytes()[:-20], lzma.compress(b"text"), lzma.compress(whole[:-1]),
+        lzma.compress(whole + b"x"), other([]), other({**record, "features": 3}), other(fewer, shorter),
+        *(other({**record, "tokens": count}) for count in (0, -1, 2**40, "x")),
+    ]  # fmt: skip
+
+
+def test_what_is_no_reference_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.reference.xz"
+    reference(50).save(path)
+    for raw in damaged(path):
+        path.write_bytes(raw)
+        with pytest.raises(UserError, match=r"a\.reference\.xz (is no reference|knows tokens by)"):
+            Finished.load(path)
