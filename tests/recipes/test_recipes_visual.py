@@ -24,7 +24,7 @@ from foretell.model.peft import read_adapter
 from foretell.recipes.config import ForecastConfig, built_in_recipes, load_recipe
 from foretell.recipes.forecasts import Forecasts
 from foretell.recipes.planning import foreseen, plan_of, text_share
-from foretell.recipes.visual_exam import _off, by_kind, not_begun, stderr
+from foretell.recipes.visual_exam import _off, _said, by_kind, not_begun, stderr
 from foretell.report.findings import training_began
 from foretell.report.records import Record, gather
 from foretell.report.visual_tables import answers_table
@@ -233,6 +233,9 @@ def test_an_encoder_is_grafted_onto_a_language_model(seeing: Path, base: Path, t
     ids = torch.randint(20, 300, (2, 40), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(before(ids), after.decoder(ids))  # text is read to the bit as before
+    config, ends = read_json(out / "model" / "config.json"), load_model(str(base)).end_of_turn_ids
+    for part in (config, config["text_config"]):  # other programs stop where an answer ends
+        assert set(ends) <= set(np.atleast_1d(part["eos_token_id"]).tolist())
     encoder, vision = load_hf(seeing / "model").vision, after.decoder.vision
     assert encoder is not None and vision is not None
     assert not torch.equal(encoder.patch_embedding.weight, vision.patch_embedding.weight)  # it went on to learn
@@ -265,6 +268,10 @@ def test_built_in_recipes_are_valid_and_named_in_the_help() -> None:
     for name in built_in_recipes():
         assert name in RECIPE_EPILOG
         assert load_recipe(name, []).name == name
+
+
+def test_what_is_written_behind_the_end_is_not_read() -> None:
+    assert _said([9, 0, 7], [1, 2, 0]) == [9] and _said([9, 8], [1, 0]) == [9, 8] and _said([0, 5], [1, 0]) == []
 
 
 def test_near_is_of_the_questions_that_have_a_tolerance() -> None:

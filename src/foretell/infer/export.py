@@ -39,14 +39,8 @@ def export_model(model: LoadedModel, out: Path, file_type: str | None = None) ->
         raise UserError(f"type is {file_type!r}; a directory is written in f32, other types are those of .gguf files.")
     if out.is_file():
         raise UserError(f"{out} is a file; a directory or a name that ends in .gguf is expected.")
-    tokenizer = model.tokenizer
-    end = tokenizer.end_of_text_id
-    ends = [end, *(number for number in model.end_of_turn_ids if number != end)]
-    begin = tokenizer.named_tokens.get("bos_token")
-    special = {
-        "bos_token_id": None if begin is None else tokenizer.special_token_id(begin),
-        "eos_token_id": ends[0] if len(ends) == 1 else ends,
-    }
     names = model.image_names
-    save_hf(model.decoder, out, special, (names[0], names[1], names[2]) if names and len(names) == 3 else None)
-    tokenizer.save(out)
+    save_hf(
+        model.decoder, out, model.special_ids, (names[0], names[1], names[2]) if names and len(names) == 3 else None
+    )
+    model.tokenizer.save(out)

@@ -65,6 +65,16 @@ class LoadedModel:
     image_names: tuple[str, ...] | None = None
 
     @property
+    def special_ids(self) -> dict[str, Any]:
+        """What other programs ask ``config.json`` for: ``bos_token_id``, and where an answer ends."""
+        end, begin = self.tokenizer.end_of_text_id, self.tokenizer.named_tokens.get("bos_token")
+        ends = [end, *(number for number in self.end_of_turn_ids if number != end)]
+        return {
+            "bos_token_id": None if begin is None else self.tokenizer.special_token_id(begin),
+            "eos_token_id": ends[0] if len(ends) == 1 else ends,
+        }
+
+    @property
     def images(self) -> ImageReader | None:
         """How it is given images; ``None`` for a model that reads text alone."""
         vision = self.decoder.config.vision

@@ -167,7 +167,7 @@ def run_sft(plan: Plan, output: Path, *, threads: int | None = None) -> dict[str
     result = trainer.run()
     with atomic_directory(product) as folder:  # it is there when it is whole: the run counts as finished by it
         if adapter is None:
-            save_hf(trainer.model, folder)
+            save_hf(trainer.model, folder, base.special_ids)
             base.tokenizer.save(folder)
         else:
             save_adapter(adapter, folder, base=settings.base_name)

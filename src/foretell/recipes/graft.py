@@ -102,9 +102,9 @@ class GraftRun:
         return grafted(self.base.decoder, encoder, self.image_tokens.image, self.recipe.seed)
 
     def corpus(self) -> None:
-        """Freeze as much text as both stages read."""
+        """Freeze as much text as the adapter reads."""
         graft = self.recipe.graft
-        positions = (graft.projector_steps + graft.adapter_steps) * graft.text_rows * self.recipe.visual.room
+        positions = graft.adapter_steps * graft.text_rows * self.recipe.visual.room
         config = self.recipe.corpus
         config = config.model_copy(update={"max_bytes": min(config.max_bytes, max(500_000, 5 * positions))})
         freeze_corpus(config, self.recipe.seed, self.path("corpus"), GENERATORS)
@@ -201,7 +201,7 @@ class GraftRun:
             product = Decoder(config)
         product.load_state_dict(decoder.state_dict(), assign=True)
         with atomic_directory(self.path("model")) as folder:
-            save_hf(product, folder, image_tokens=self.recipe.graft.image_tokens)
+            save_hf(product, folder, whole.special_ids, self.recipe.graft.image_tokens)
             self.tokenizer_for_parts().save(folder)
 
     def examine(self) -> None:

@@ -25,7 +25,7 @@ class GraftConfig(Settings):
     rows: int = Field(default=8, ge=1)
     """Rows of questions of a step."""
     text_rows: int = Field(default=2, ge=1)
-    """Rows of plain text of a step, which keep the adapter from unlearning it."""
+    """Rows of plain text of a step of the second stage, which keep the adapter from unlearning it."""
     projector_steps: int = Field(default=300, ge=1)
     """Steps of the first stage, encoder and projector alone."""
     projector_rate: float = Field(default=1e-3, gt=0)

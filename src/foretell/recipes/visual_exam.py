@@ -81,10 +81,18 @@ def _near(model: Decoder, questions: VisualSet, room: int, decode: Decode, name:
         return {}
     answers = greedy_answers(model, questions, room, NUMBER_TOKENS)
     near = [
-        _off(decode(written), question["answer"]) <= question["tolerance"] if question.get("tolerance") else math.nan
-        for (written, _), question in zip(answers, questions.questions, strict=True)
+        _off(decode(_said(*answer)), question["answer"]) <= question["tolerance"]
+        if question.get("tolerance")
+        else math.nan
+        for answer, question in zip(answers, questions.questions, strict=True)
     ]
     return {name: np.asarray(near, dtype=float)}
+
+
+def _said(written: list[int], stored: list[int]) -> list[int]:
+    """What a model writes before it ends its answer; what comes after has never been learned."""
+    end = stored[-1]
+    return written[: written.index(end)] if end in written else written
 
 
 def _off(written: str, answer: str) -> float:
