@@ -172,7 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     references.add_argument("--output", metavar="FILE", help="learn from them, on three corpora at least, into this "
                             ".json file")  # fmt: skip
     references.add_argument("--keep", metavar="DIR", help="write what is taken of each run into a file here: counts "
-                            "and costs of its held-out tokens, no text, under a megabyte for most")  # fmt: skip
+                            "and costs of its held-out tokens, sorted, under a megabyte for most")  # fmt: skip
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
     report.add_argument("run", help="a run directory")

@@ -1,7 +1,8 @@
 """What is taken of a finished run as a reference, and its file.
 
-A file holds counts and costs of held-out tokens and no text, so that runs of several machines can be put together, and
-those on text that must not leave its own.
+A file holds counts and costs of held-out tokens, sorted, so that runs of several machines can be put together. In the
+order of the text they would give it away: places of equal tokens and their counts are a cipher of mostly letters.
+Sorted they still tell how often its n-grams occur; whether that may leave a machine is for its owner to say.
 
 Letters: N held-out tokens, F features.
 """
@@ -45,10 +46,14 @@ class Finished:
     nats: Matrix
 
     def save(self, path: Path) -> None:
-        """Write xz: a line of JSON, then [F + 1, N] little-endian numbers of 16 bits in steps of 1/256, costs last."""
+        """Write xz: a line of JSON, then [F + 1, N] little-endian numbers of 16 bits in steps of 1/256, costs last.
+
+        The tokens are sorted by their numbers: their order in the text is not kept.
+        """
         header = {"name": self.name, "recipe": self.recipe, "features": list(FEATURES), "tokens": len(self.nats)}
         columns = np.concatenate([self.features, self.nats[:, None]], axis=1).T
         numbers = np.clip(np.round(columns * STEPS), 0, 2**16 - 1).astype("<u2")
+        numbers = np.ascontiguousarray(numbers[:, np.lexsort(numbers[::-1])])
         write_atomic(path, lzma.compress(json.dumps(header).encode() + b"\n" + numbers.tobytes()))
 
     @classmethod
