@@ -78,6 +78,8 @@ def test_all_weights_leave_as_a_hugging_face_directory(tmp_path: Path) -> None:
         torch.testing.assert_close(logits, theirs(ids).logits, rtol=1e-4, atol=1e-4)
         torch.testing.assert_close(logits, plan.base.decoder.eval()(ids))
     assert (tmp_path / "run" / "model" / "tokenizer.json").exists()
+    ends = theirs.config.eos_token_id  # where other programs stop
+    assert set(plan.base.end_of_turn_ids) <= set([ends] if isinstance(ends, int) else ends)
 
 
 @pytest.mark.parametrize("is_run", [True, False])

@@ -90,6 +90,11 @@ def test_what_is_kept_of_runs_teaches_the_same(runs: Path, tmp_path: Path, capsy
     assert "exists; references are not written over" in capsys.readouterr().err
     assert main(["references", *made]) == 2
     assert "--output FILE" in capsys.readouterr().err
+    content = Path(files[0]).read_bytes()
+    assert (
+        main(["references", *files[1:], made[0], made[1], "--output", files[0]]) == 2
+    )  # kept/* without a name before it
+    assert "a .json file is expected" in capsys.readouterr().err and Path(files[0]).read_bytes() == content
 
 
 def test_rungs_leave_no_weights(runs: Path) -> None:

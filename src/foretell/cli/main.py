@@ -32,7 +32,7 @@ Any setting of the recipe can be given by its dotted name; foretell settings lis
   --corpus.sources '[{path: "texts/**/*.txt"}]'
 Built-in recipes:
   laptop (the default)      a language model on Python source, its loss foretold; ten minutes on two cores
-  thousandth                the same from rungs of at most 1/1,000 of its compute; an hour
+  thousandth                the same on text alone, from rungs of at most 1/1,000 of its compute; an hour
   micro-code                laptop, and the share of small functions that it completes
   vision, vision-long       a model that reads images and text: shapes, then words and charts too; 1 and 2.5 hours
   graft                     the encoder of vision before SmolLM2; two hours

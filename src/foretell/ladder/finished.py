@@ -67,18 +67,25 @@ class Finished:
             with lzma.open(path) as file:
                 header = json.loads(file.readline(2**16))
                 name, recipe, count = str(header["name"]), str(header["recipe"]), int(header["tokens"])
-                features = tuple(header["features"])
+                features = tuple(map(str, header["features"]))
+                if features != FEATURES:  # before anything is read whose size a header decides
+                    raise ValueError(f"its columns are {', '.join(features)}; {', '.join(FEATURES)} are expected")
                 if not 0 < count <= MOST_TOKENS:
-                    raise ValueError(f"{count} tokens")
+                    raise ValueError(f"tokens is {count}; 1 to {MOST_TOKENS} are accepted")
                 size = 2 * count * (len(features) + 1)
                 numbers = file.read(size + 1)
             if len(numbers) != size:
-                raise ValueError(f"{size} bytes of numbers expected")
-        except (OSError, EOFError, lzma.LZMAError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path} is no reference written by 'foretell references --keep': {error}.") from error
-        if features != FEATURES:
-            raise UserError(
-                f"{path} knows tokens by {', '.join(map(str, features))}; this version by {', '.join(FEATURES)}."
-            )
+                raise ValueError(f"{size} bytes of numbers are expected")
+        except (
+            OSError,
+            EOFError,
+            lzma.LZMAError,
+            ValueError,
+            KeyError,
+            TypeError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            raise UserError(f"{path} is no reference that this version reads: {error!s}.") from error
         columns = (np.frombuffer(numbers, "<u2").astype(np.float32) / STEPS).reshape(len(features) + 1, count)
         return cls(name, recipe, np.ascontiguousarray(columns[:-1].T), columns[-1])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -80,21 +81,19 @@ def read_references(named: Sequence[Path]) -> dict[Path, Finished]:
             for path in track(named, "reading runs", len(named))}  # fmt: skip
 
 
-def keep_references(references: Mapping[Path, Finished], folder: Path) -> None:
-    """Write a file for each, named like its run directory.
+def kept_as(named: Iterable[Path], folder: Path) -> dict[Path, Path]:
+    """For each run directory or file, the file in ``folder`` that keeps it: named like it.
 
     Raises:
         UserError: where one would be written over.
     """
-    files = {folder / f"{path.resolve().name.removesuffix(SUFFIX)}{SUFFIX}": path for path in references}
-    for file in files:
+    files = {path: folder / f"{path.resolve().name.removesuffix(SUFFIX)}{SUFFIX}" for path in named}
+    for file in files.values():
         if file.exists():
             raise UserError(f"{file} exists; references are not written over.")
-    if len(files) < len(references):
+    if len(set(files.values())) < len(files):
         raise UserError("Two run directories have the same name, after which what is kept of them is named.")
-    for file, path in files.items():
-        references[path].save(file)
-        say(f"  {file}: {len(references[path].nats):,} tokens, {file.stat().st_size / 1e6:.2f} MB")
+    return files
 
 
 def make_references(references: Iterable[Finished], output: Path) -> TokenLaw:
@@ -106,6 +105,6 @@ def make_references(references: Iterable[Finished], output: Path) -> TokenLaw:
     law = learn(list(references))
     write_atomic(output, canonical_json(law.to_dict()) + "\n")
     for reference in law.references:
-        off = f"{100 * reference.error:+.1f} % from what the others foretell"
+        off = f"{100 * math.expm1(reference.error):+.1f} % from what the others foretell"
         say(f"  {reference.name}: {reference.loss:.4f} nats a token, {off}")
     return law
