@@ -6,11 +6,13 @@ import math
 from collections import Counter
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foretell.data.ngrams import NGramCounts
-from foretell.data.traits import LARGEST, TRAITS, traits
+from foretell.data import ngrams
+from foretell.data.ngrams import ngram_counts
+from foretell.data.traits import SIZES, TRAITS, traits
 
 VOCABULARY = 4  # few, so that much repeats
 Rows = list[list[int]]
@@ -26,12 +28,14 @@ def grams(rows: Rows, size: int) -> Counter[tuple[int, ...]]:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 5), rows_of(9, 6), rows_of(7, 3))
-def test_counts_of_ngrams(size: int, train: Rows, asked: Rows) -> None:
+@given(st.integers(1, 8), rows_of(9, 6), rows_of(7, 3), st.integers(1, 40))
+def test_counts_of_ngrams(size: int, train: Rows, asked: Rows, block: int) -> None:
     known = grams(train, size)
     expected = [[known[tuple(row[end - size : end])] if end >= size else 0 for end in range(1, len(row) + 1)]
                 for row in asked]  # fmt: skip
-    assert NGramCounts(np.array(train, np.uint16), size).of(np.array(asked)).tolist() == expected
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ngrams, "_BLOCK", block)
+        assert ngram_counts(np.array(train, np.uint16), size, np.array(asked)).tolist() == expected
 
 
 def by_hand(train: Rows, row: list[int], place: int) -> list[float]:
@@ -52,8 +56,8 @@ def by_hand(train: Rows, row: list[int], place: int) -> list[float]:
     places = [at for at in range(place) if row[at] == token]
     best = max(range(place - 1), key=lambda at: (match(at), at), default=None)
     numbers = [
-        *(count(place, size) for size in range(1, LARGEST + 1)),
-        *(count(place - 1, size) for size in range(1, LARGEST)),
+        *(count(place, size) for size in SIZES),
+        *(count(place - 1, size) for size in SIZES),
         before.count(token),
         sum(row[at + 1] == token for at in firsts),
         len(firsts),

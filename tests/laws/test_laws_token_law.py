@@ -92,6 +92,29 @@ def test_what_is_left_out_does_not_speak() -> None:
     assert said.error == pytest.approx(math.sqrt((0.01**2 + 0.02**2 + 0.03**2) / 3))
 
 
+def test_what_one_taught_is_left_out_of_the_errors_too() -> None:
+    made = law()
+    references = (*made.references, Reference("js", 2.0, 3.0, 1, "npm"))
+    pairs = {"js": (*(2.0 * math.exp(error) for error in (0.1, -0.2, 0.2)), None)}
+    more = replace(made, references=references, without={**made.without, "js": network(9.0)}, pairs=pairs)
+    assert more.speaking("js")[0].error == pytest.approx(-0.1)
+    said = more.foretell(np.zeros((5, 2), np.float32), without="js")
+    assert said.error == pytest.approx(math.sqrt((0.1**2 + 0.2**2 + 0.2**2) / 3)) and said.silent == "js"
+    assert TokenLaw.from_dict(json.loads(json.dumps(more.to_dict()))).pairs == pairs
+    assert more.silent("npm", None) == "js" and more.silent("pypi", "c") == "c" and more.silent("pypi", None) is None
+    with pytest.raises(UserError, match="c and js would have to be silent"):
+        more.silent("npm", "c")
+    sentence = next(f for f in by_references(ladder(), said, 1.0).findings if f.code == "references").sentence
+    assert "js was silent" in sentence
+
+
+@given(st.floats(0.3, 3.0), st.floats(0.001, 0.2))
+def test_no_part_of_the_band_lies_on_the_wrong_side(nats: float, error: float) -> None:
+    band = by_references(ladder(), told(error, nats), 1.0).band
+    low, median, high = (np.array(band[name]) for name in ("low", "median", "high"))
+    assert (low <= median).all() and (median <= high).all()
+
+
 def test_the_references_figures_take_the_place_of_the_laws() -> None:
     alone = ladder()
     made = by_references(alone, told(0.01), per_nat=0.5)
@@ -133,7 +156,8 @@ def broken(record: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 PLACES: list[tuple[Any, ...]] = [
     ("references",), ("references", 0), ("references", 0, "name"), ("without",), ("without", "c"), ("network",),
-    ("network", "shapes"), ("network", "shapes", 0), ("network", "values"),
+    ("network", "shapes"), ("network", "shapes", 0), ("network", "values"), ("network", "values", 0), ("pairs",),
+    ("references", 0, "loss"), ("references", 0, "foretold"),
 ]  # fmt: skip
 
 

@@ -115,18 +115,41 @@ def test_references_of_another_recipe_are_refused_before_anything_is_trained(
     assert "'klingon'; no references are there for this recipe" in capsys.readouterr().err
 
 
+def test_a_reference_of_a_runs_own_sources_is_silent(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = ["--forecast.references", str(runs / "references.json"), "--seed", "1", "--output", str(runs / "other")]
+    assert carry_out(runs, "net", *named) == 2  # two are left
+    assert "An error can be told from 3 other corpora at least" in capsys.readouterr().err
+    assert not (runs / "other" / "corpus").exists()
+
+
+def test_a_file_that_holds_no_references_is_named(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    named = ["--forecast.references", str(runs / "net" / "score.json"), "--output", str(runs / "other")]
+    assert carry_out(runs, "small", *named) == 2
+    assert "score.json: This is not a record of references" in capsys.readouterr().err
+
+
 def test_what_cannot_be_a_reference(runs: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"recipe\.yaml is missing"):
         finished(tmp_path)
     with pytest.raises(UserError, match="2 corpora are there"):
         make_references(read_references([runs / "net", runs / "forms"]).values(), tmp_path / "two.json")
     assert not (tmp_path / "two.json").exists()
-    (runs / "tools" / "ladder" / "heldout.npy").rename(tmp_path / "kept.npy")
+    recorded = runs / "tools" / "ladder" / "heldout.npy"
+    whole = recorded.read_bytes()
     try:
+        for raw, said in ((whole[:-4], "cannot be read"), (whole[:20], "cannot be read"), (b"", "cannot be read")):
+            recorded.write_bytes(raw)
+            with pytest.raises(UserError, match=said):
+                finished(runs / "tools")
+        recorded.write_bytes(whole)
+        np.save(recorded, np.load(recorded)[-1])
+        with pytest.raises(UserError, match=r"It is of an older run"):
+            finished(runs / "tools")
+        recorded.unlink()
         with pytest.raises(UserError, match=r"heldout\.npy is missing: the run is not finished, or older"):
             finished(runs / "tools")
     finally:
-        (tmp_path / "kept.npy").rename(runs / "tools" / "ladder" / "heldout.npy")
+        recorded.write_bytes(whole)
 
 
 def test_counting_is_of_what_the_target_reads(runs: Path) -> None:

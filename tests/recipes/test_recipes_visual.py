@@ -21,7 +21,7 @@ from foretell.model.config import ModelConfig
 from foretell.model.decoder import build_decoder
 from foretell.model.hf import load_hf, save_hf
 from foretell.model.peft import read_adapter
-from foretell.recipes.config import ForecastConfig, built_in_recipes, load_recipe
+from foretell.recipes.config import built_in_recipes, load_recipe
 from foretell.recipes.forecasts import Forecasts
 from foretell.recipes.planning import foreseen, plan_of, text_share
 from foretell.recipes.visual_exam import _off, _said, by_kind, not_begun, stderr
@@ -176,12 +176,10 @@ def test_rungs_with_another_share_of_text_do_not_carry_a_forecast_of_its_loss() 
     *rungs, target = (round(100 * size.text_tokens / size.tokens) for size in (*plan.rungs, plan.target))
     assert refusal.severity == "refusal" and max(rungs) > 1.25 * target
     assert f"{max(rungs)} % of their positions and the target in {target} %" in refusal.sentence
-    assert replace(refusal, severity="warning") in foreseen(plan, ForecastConfig())
+    assert replace(refusal, severity="warning") in foreseen(plan, load_recipe("vision", []))
     assert plan.target.visual is not None
     half = replace(plan.target, visual=plan.target.visual.model_copy(update={"share": 0.5}))
-    assert refusal in foreseen(
-        replace(plan, target=half), ForecastConfig()
-    )  # half of the loss is text: this stops the run
+    assert refusal in foreseen(replace(plan, target=half), load_recipe("vision", []))  # half is text: the run stops
     assert text_share(plan_of(load_recipe("laptop", []))) == ()
 
 

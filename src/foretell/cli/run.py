@@ -110,7 +110,7 @@ def show_plan(recipe: Recipe) -> None:
         asked = f"{plural(code.problems, 'problem')}, {plural(code.samples, 'answer')} of each of {models} models"
         programs = code.problems * code.samples * models
         out.print(f"micro-code: {asked}, {programs:,} programs to run; their time comes on top.")
-    print_findings(foreseen(planned, recipe.forecast))
+    print_findings(foreseen(planned, recipe))
 
 
 def _batch(size: dict[str, Any]) -> str:

@@ -15,27 +15,31 @@ Hashes = NDArray[np.uint64]
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)  # odd and without a pattern: the golden ratio's bits
 
 
-class NGramCounts:
-    """The n-grams of one size in [R, T] rows; none goes over the end of a row.
+_BLOCK = 2**22  # tokens whose n-grams are in memory at once
+
+
+def ngram_counts(train: Tokens, size: int, asked: Tokens) -> NDArray[np.int64]:
+    """How often the n-grams of ``asked`` occur in ``train``; none goes over the end of a row.
 
     Args:
-        rows: tokens, integers from 0.
+        train: [R', T'], integers from 0.
         size: n, at least 1.
+        asked: [R, T].
+
+    Returns:
+        [R, T], of the n-gram that ends at each place; 0 where none ends.
     """
-
-    def __init__(self, rows: Tokens, size: int) -> None:
-        self.size = size
-        self._known, self._counts = np.unique(_hashed(rows, size)[:, size - 1 :], return_counts=True)
-
-    def of(self, rows: Tokens) -> NDArray[np.int64]:
-        """How often the n-gram that ends at each place of [R, T] rows was there; 0 where none ends."""
-        wanted = _hashed(rows, self.size)
-        if not len(self._known):
-            return np.zeros(rows.shape, np.int64)
-        places = np.minimum(np.searchsorted(self._known, wanted), len(self._known) - 1)
-        found = np.where(self._known[places] == wanted, self._counts[places], 0)
-        found[:, : self.size - 1] = 0
+    found = np.zeros(asked.shape, np.int64)
+    wanted, places = np.unique(_hashed(asked, size)[:, size - 1 :], return_inverse=True)
+    if not len(wanted):
         return found
+    counts, rows = np.zeros(len(wanted), np.int64), max(1, _BLOCK // max(1, train.shape[1]))
+    for first in range(0, len(train), rows):
+        grams = _hashed(train[first : first + rows], size)[:, size - 1 :].ravel()
+        nearest = np.minimum(np.searchsorted(wanted, grams), len(wanted) - 1)
+        counts += np.bincount(nearest[wanted[nearest] == grams], minlength=len(wanted))
+    found[:, size - 1 :] = counts[places].reshape(len(asked), -1)
+    return found
 
 
 def _hashed(rows: Tokens, size: int) -> Hashes:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.data.ngrams import NGramCounts, Tokens
+from foretell.data.ngrams import Tokens, ngram_counts
 
-LARGEST = 4  # of the n-grams
+SIZES = (1, 2, 3, 4, 6, 8, 12)  # of the n-grams
 TRAITS = (
-    *(f"count of {size}-gram" for size in range(1, LARGEST + 1)),
-    *(f"count of {size}-gram before" for size in range(1, LARGEST)),
+    *(f"count of {size}-gram" for size in SIZES),
+    *(f"count of {size}-gram before" for size in SIZES),
     "in row", "pair in row", "pair's first in row", "since", "copied",
 )  # fmt: skip
 """Names of the columns of :func:`traits`. All but the last are ln(1 + a number)."""
@@ -35,8 +35,8 @@ def traits(train: Tokens, heldout: Tokens) -> NDArray[np.float32]:
         next, and at all; how many tokens ago it last stood there, T + 1 where it did not; and whether it is the token
         that followed the longest earlier match of the tokens before it, the latest such match (0 or 1).
     """
-    ending = [NGramCounts(train, size).of(heldout) for size in range(1, LARGEST + 1)]
-    counted = [*(counts[:, 1:] for counts in ending), *(counts[:, :-1] for counts in ending[:-1]), *_in_row(heldout)]
+    ending = [ngram_counts(train, size, heldout) for size in SIZES]
+    counted = [*(counts[:, 1:] for counts in ending), *(counts[:, :-1] for counts in ending), *_in_row(heldout)]
     columns = [*(np.log1p(counts) for counts in counted), _copied(heldout)]
     return np.stack([column.ravel() for column in columns], axis=1).astype(np.float32)
 

@@ -20,10 +20,14 @@ from numpy.typing import NDArray
 
 from foretell.core.errors import UserError
 from foretell.core.files import write_atomic
-from foretell.ladder.token_features import FEATURES
+from foretell.data.traits import TRAITS
 
+RUNGS = ("smallest rung", "last rung but one", "largest rung")
+FEATURES = (*TRAITS, *RUNGS)
+"""Of a held-out token: its traits, and what each of these rungs pays for it, in nats, on average over seeds."""
 SUFFIX = ".reference.xz"
 STEPS = 256  # of a file's numbers in 1: a mean is right to a hundred-thousandth
+MOST_KEPT = 2**17  # tokens of a file: its size is under a megabyte
 MOST_TOKENS = 2**26  # of a file that is read
 
 Matrix = NDArray[np.float32]
@@ -36,22 +40,27 @@ class Finished:
     Attributes:
         name: of its corpus.
         recipe: its :func:`foretell.ladder.references.recipe_key`.
+        sources: digest of where its corpus is from.
         features: float32 [N, F], columns as :data:`FEATURES`.
         nats: what each held-out token cost the target, float32 [N].
     """
 
     name: str
     recipe: str
+    sources: str
     features: Matrix
     nats: Matrix
 
     def save(self, path: Path) -> None:
         """Write xz: a line of JSON, then [F + 1, N] little-endian numbers of 16 bits in steps of 1/256, costs last.
 
-        The tokens are sorted by their numbers: their order in the text is not kept.
+        The tokens are sorted by their numbers: their order in the text is not kept. Of many, :data:`MOST_KEPT` are,
+        evenly from the cheapest to the dearest, so that their mean is that of all.
         """
-        header = {"name": self.name, "recipe": self.recipe, "features": list(FEATURES), "tokens": len(self.nats)}
-        columns = np.concatenate([self.features, self.nats[:, None]], axis=1).T
+        chosen = _evenly(self.nats)
+        header = {"name": self.name, "recipe": self.recipe, "sources": self.sources, "features": list(FEATURES),
+                  "tokens": len(chosen)}  # fmt: skip
+        columns = np.concatenate([self.features[chosen], self.nats[chosen, None]], axis=1).T
         numbers = np.clip(np.round(columns * STEPS), 0, 2**16 - 1).astype("<u2")
         numbers = np.ascontiguousarray(numbers[:, np.lexsort(numbers[::-1])])
         write_atomic(path, lzma.compress(json.dumps(header).encode() + b"\n" + numbers.tobytes()))
@@ -66,7 +75,8 @@ class Finished:
         try:
             with lzma.open(path) as file:
                 header = json.loads(file.readline(2**16))
-                name, recipe, count = str(header["name"]), str(header["recipe"]), int(header["tokens"])
+                name, recipe, sources = (str(header[key]) for key in ("name", "recipe", "sources"))
+                count = int(header["tokens"])
                 features = tuple(map(str, header["features"]))
                 if features != FEATURES:  # before anything is read whose size a header decides
                     raise ValueError(f"its columns are {', '.join(features)}; {', '.join(FEATURES)} are expected")
@@ -88,4 +98,11 @@ class Finished:
         ) as error:
             raise UserError(f"{path} is no reference that this version reads: {error!s}.") from error
         columns = (np.frombuffer(numbers, "<u2").astype(np.float32) / STEPS).reshape(len(features) + 1, count)
-        return cls(name, recipe, np.ascontiguousarray(columns[:-1].T), columns[-1])
+        return cls(name, recipe, sources, np.ascontiguousarray(columns[:-1].T), columns[-1])
+
+
+def _evenly(nats: Matrix) -> NDArray[np.int64]:
+    """Places of :data:`MOST_KEPT` tokens at most, as far apart as can be in the order of their costs."""
+    count = min(len(nats), MOST_KEPT)
+    ranks = (2 * np.arange(count) + 1) * len(nats) // (2 * count)
+    return np.argsort(nats, kind="stable")[ranks]

@@ -7,6 +7,7 @@ that is taken of it (:class:`foretell.ladder.finished.Finished`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -14,35 +15,50 @@ from torch import nn
 
 from foretell.core.errors import UserError
 from foretell.core.progress import track
-from foretell.ladder.finished import Finished
-from foretell.ladder.token_features import FEATURES
+from foretell.core.wording import plural
+from foretell.ladder.finished import FEATURES, Finished
 from foretell.laws.token_law import FEWEST, Reference, TokenLaw, TokenNetwork
 
 UNITS, STEPS, BATCH, RATE, DECAY = 32, 800, 4096, 5e-3, 0.01  # of the network that learns
 
 
 def learn(runs: Sequence[Finished]) -> TokenLaw:
-    """What runs of one recipe teach, and what each teaches without those of one name.
+    """What runs of one recipe teach: all of them, all but those of one name, and all but those of two.
+
+    By the second each is foretold from the others, by the third the same where one of the others must be silent.
 
     Raises:
-        UserError: where they are of different recipes, or of too few corpora.
+        UserError: where they are of different recipes or of too few corpora, or of one corpus under two names.
     """
     recipes = {run.recipe for run in runs}
     if len(recipes) > 1:
         raise UserError(f"The runs are of {len(recipes)} different recipes; references of one recipe are expected.")
     names = sorted({run.name for run in runs})
     if len(names) < FEWEST:
-        raise UserError(f"Runs on {len(names)} corpora are there ({', '.join(names)}); {FEWEST} at least are expected.")
-    left_out: list[str | None] = [None, *names]
-    networks = {name: _fitted([run for run in runs if run.name != name])
-                for name in track(left_out, "learning", len(left_out))}  # fmt: skip
+        corpora = plural(len(names), "corpus", "corpora")
+        raise UserError(f"Runs on {corpora} are there ({', '.join(names)}); {FEWEST} at least are expected. A corpus "
+                        "is known by its run's name (foretell run --name).")  # fmt: skip
+    named: dict[str, str] = {run.sources: run.name for run in runs}
+    twice = next((run for run in runs if run.sources and named[run.sources] != run.name), None)
+    if twice is not None:
+        raise UserError(f"{twice.name} and {named[twice.sources]} are runs on the same sources; one name is expected, "
+                        "so that neither is foretold by the other (foretell run --name).")  # fmt: skip
+    if any(run.nats.mean(dtype=np.float64) <= 0 for run in runs):
+        raise UserError("The tokens of a run cost nothing; a trained target's losses are expected.")
+    left_out = [frozenset(but) for size in range(3) for but in combinations(names, size)]
+    networks = {but: _fitted([run for run in runs if run.name not in but])
+                for but in track(left_out, "learning", len(left_out))}  # fmt: skip
+
+    def foretold(run: Finished, *but: str) -> float:
+        return float(networks[frozenset(but)].nats(run.features).mean(dtype=np.float64))
+
     references = tuple(
-        Reference(run.name, float(run.nats.mean(dtype=np.float64)),
-                  float(networks[run.name].nats(run.features).mean(dtype=np.float64)), len(run.nats))
+        Reference(run.name, float(run.nats.mean(dtype=np.float64)), foretold(run, run.name), len(run.nats), run.sources)
         for run in runs
     )  # fmt: skip
-    without = {name: networks[name] for name in names}
-    return TokenLaw(recipes.pop(), FEATURES, references, networks[None], without)
+    without = {name: networks[frozenset([name])] for name in names}
+    pairs = {name: tuple(None if run.name == name else foretold(run, name, run.name) for run in runs) for name in names}
+    return TokenLaw(recipes.pop(), FEATURES, references, networks[frozenset()], without, pairs)
 
 
 def _fitted(runs: Sequence[Finished]) -> TokenNetwork:

@@ -86,6 +86,11 @@ class Plan:
         """The sizes that the learning rate is tuned on: the smallest."""
         return self.rungs[: self.ladder.tuning_sizes]
 
+    @property
+    def told_by(self) -> tuple[Size, Size, Size]:
+        """The sizes whose costs are what references know of a token: the smallest, the last but one and the largest."""
+        return self.rungs[0], self.rungs[max(0, len(self.rungs) - 2)], self.rungs[-1]
+
     def run(self, size: Size, role: str, base_rate: float, seed: int, data: str) -> RunSettings:
         """The settings of one run of the plan."""
         is_target = role == "target"

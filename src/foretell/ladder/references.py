@@ -20,12 +20,13 @@ WITHOUT_EFFECT = ("compile", "evaluations", "evaluation_rows", "checkpoints", "k
 
 
 def recipe_key(plan: Plan) -> str:
-    """Digest of what a reference shares with what it speaks of: shape, steps and training of target and largest rung.
+    """Digest of what a reference shares with what it speaks of: shape, steps and training of the target and of the
+    rungs whose costs are features.
 
     Corpus, seeds and the tuned learning rate are not in it.
     """
     return content_hash({
-        "target": _size(plan.target), "rung": _size(plan.rungs[-1]), "seeds": plan.ladder.seeds,
+        "target": _size(plan.target), "rungs": [_size(rung) for rung in plan.told_by], "seeds": plan.ladder.seeds,
         "training": plan.training.model_dump(mode="json", exclude=set(WITHOUT_EFFECT)),
     })  # fmt: skip
 

@@ -116,7 +116,8 @@ class Forecast:
         )
         if self.refused:
             reasons = " ".join(finding.sentence for finding in self.findings if finding.severity == "refusal")
-            return f"This ladder cannot carry the forecast. {reasons} For the record only, the law would say {figures}."
+            by = "references" if self.references else "the law"
+            return f"This ladder cannot carry the forecast. {reasons} For the record only, {by} would say {figures}."
         warnings = sum(finding.severity == "warning" for finding in self.findings)
         noted = f" {plural(warnings, 'warning')} below." if warnings else ""
         return f"The target's {'loss' if unit else self.metric} is forecast at {figures}.{noted}"

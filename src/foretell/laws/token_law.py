@@ -78,13 +78,15 @@ class Reference:
         name: of its corpus; runs of one name speak or are silent together.
         loss: of the target, nats per held-out token.
         foretold: the same by what references of other names teach.
-        tokens: held-out tokens.
+        tokens: held-out tokens that were learned from.
+        sources: digest of where its corpus is from, or nothing where that is not known.
     """
 
     name: str
     loss: float
     foretold: float
     tokens: int
+    sources: str = ""
 
     @property
     def error(self) -> float:
@@ -102,6 +104,8 @@ class TokenLaw:
         references: the runs.
         network: learned from all of them.
         without: by the name of each, what the others teach.
+        pairs: by the name of each, what those neither of it nor of its own name foretell of each reference; nothing
+            of those of its name, nor where it is not known.
     """
 
     recipe: str
@@ -109,6 +113,12 @@ class TokenLaw:
     references: tuple[Reference, ...]
     network: TokenNetwork
     without: Mapping[str, TokenNetwork]
+    pairs: Mapping[str, tuple[float | None, ...]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def names(self) -> str:
+        """Of the references, in words."""
+        return ", ".join(sorted({reference.name for reference in self.references}))
 
     def foretell(self, features: Matrix, without: str | None = None) -> TokenForecast:
         """The mean loss of tokens with [N, F] features.
@@ -120,15 +130,45 @@ class TokenLaw:
         Raises:
             UserError: where ``without`` is no reference, or too few others are there to tell an error from.
         """
-        names = ", ".join(sorted({reference.name for reference in self.references}))
-        if without is not None and without not in self.without:
-            raise UserError(f"{without!r} is none of the references ({names}).")
-        speaking = tuple(reference for reference in self.references if reference.name != without)
-        if len({reference.name for reference in speaking}) < FEWEST:
-            raise UserError(f"An error can be told from {FEWEST} other corpora at least; references are {names}.")
+        speaking = self.speaking(without)
         network = self.network if without is None else self.without[without]
-        error = math.sqrt(sum(reference.error**2 for reference in speaking) / len(speaking))
-        return TokenForecast(float(network.nats(features).mean(dtype=np.float64)), error, speaking)
+        return TokenForecast(float(network.nats(features).mean(dtype=np.float64)), _error(speaking), speaking, without)
+
+    def speaking(self, without: str | None) -> tuple[Reference, ...]:
+        """The references but the one that is silent, each foretold without that one where it is known.
+
+        Raises:
+            UserError: as :meth:`foretell`.
+        """
+        if without is not None and without not in self.without:
+            raise UserError(f"{without!r} is none of the references ({self.names}).")
+        known = self.pairs.get(without or "", (None,) * len(self.references))
+        speaking = tuple(
+            reference if foretold is None else dataclasses.replace(reference, foretold=foretold)
+            for reference, foretold in zip(self.references, known, strict=True) if reference.name != without
+        )  # fmt: skip
+        if len({reference.name for reference in speaking}) < FEWEST:
+            raise UserError(f"An error can be told from {FEWEST} other corpora at least; references are {self.names}.")
+        return speaking
+
+    def silent(self, sources: str, without: str | None) -> str | None:
+        """The reference that must not speak of a run: the one that is named, or the one of the run's own sources.
+
+        Args:
+            sources: digest of those of the run.
+            without: the name, or nothing.
+
+        Raises:
+            UserError: where those are two, or two references have the run's sources.
+        """
+        own = {reference.name for reference in self.references if reference.sources == sources}
+        silent = sorted(own | ({without} if without else set()))
+        if len(silent) > 1:
+            raise UserError(
+                f"{' and '.join(silent)} would have to be silent, since {', '.join(sorted(own))} is of this run's own "
+                "sources; references of which one has them, and no other forecast.without, are expected."
+            )
+        return silent[0] if silent else None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -138,6 +178,7 @@ class TokenLaw:
             "references": [dataclasses.asdict(reference) for reference in self.references],
             "network": self.network.to_dict(),
             "without": {name: network.to_dict() for name, network in self.without.items()},
+            "pairs": {name: list(foretold) for name, foretold in self.pairs.items()},
         }
 
     @classmethod
@@ -148,23 +189,52 @@ class TokenLaw:
             UserError: where something of it is missing or of another kind.
         """
         try:
-            return cls(
+            made = cls(
                 str(record["recipe"]), tuple(map(str, record["features"])),
                 tuple(Reference(**reference) for reference in record["references"]),
                 TokenNetwork.from_dict(record["network"]),
                 {name: TokenNetwork.from_dict(network) for name, network in record["without"].items()},
+                {name: tuple(foretold) for name, foretold in record.get("pairs", {}).items()},
             )  # fmt: skip
-        except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+            made._check()
+        except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(f"This is not a record of references: {error!r}.") from error
+        return made
+
+    def _check(self) -> None:
+        """Raise ValueError or TypeError for what no run can have made."""
+        one = np.zeros((1, len(self.features)), np.float32)
+        for network in (self.network, *self.without.values()):
+            with np.errstate(all="ignore"):
+                nats = network.nats(one)
+            if nats.shape != (1,) or not np.isfinite(nats).all():
+                raise ValueError("a network's numbers are not finite")
+        if set(self.without) != {reference.name for reference in self.references}:
+            raise ValueError("without is of other names than references")
+        losses = [(reference.loss, reference.foretold) for reference in self.references]
+        told = [value for foretold in self.pairs.values() for value in foretold if value is not None]
+        if not all(math.isfinite(value) and value > 0 for value in (*(v for pair in losses for v in pair), *told)):
+            raise ValueError("a loss is not above 0")
+        if not set(self.pairs) <= set(self.without) or any(len(p) != len(self.references) for p in self.pairs.values()):
+            raise ValueError("pairs are of other references")
+
+
+def _error(references: Iterable[Reference]) -> float:
+    """Root mean square of the errors, every name counting the same."""
+    squares: dict[str, list[float]] = {}
+    for reference in references:
+        squares.setdefault(reference.name, []).append(reference.error**2)
+    return math.sqrt(math.fsum(math.fsum(of) / len(of) for of in squares.values()) / len(squares))
 
 
 @dataclass(frozen=True)
 class TokenForecast:
-    """A mean loss in nats a token, and the references' root mean square error, relative."""
+    """A mean loss in nats a token, the references' root mean square error, relative, and the one that was silent."""
 
     nats: float
     error: float
     references: tuple[Reference, ...]
+    silent: str | None = None
 
     def half_width(self, level: float) -> float:
         """Of an interval of ln(loss): the errors are K draws of what this one is another of."""
@@ -191,7 +261,7 @@ def by_references(made: Forecast, told: TokenForecast, per_nat: float) -> Foreca
         made, median=median, low=low, high=high, findings=tuple(findings), band=_band(made, (low, median, high)),
         references={
             "error": told.error, "corpora": [dataclasses.asdict(reference) for reference in told.references],
-            "law": {"median": made.median, "low": made.low, "high": made.high},
+            "law": {"median": made.median, "low": made.low, "high": made.high}, "silent": told.silent,
         },
     )  # fmt: skip
 
@@ -199,22 +269,26 @@ def by_references(made: Forecast, told: TokenForecast, per_nat: float) -> Foreca
 def _said(made: Forecast, told: TokenForecast, median: float) -> Finding:
     names = ", ".join(sorted({reference.name for reference in told.references}))
     inside = made.low <= median <= made.high
+    but = f"; {told.silent} was silent" if told.silent else ""
+    within = f"within {100 * told.error:.1f} % root mean square{but}"
     ladder = "which lies inside" if inside else f"which lies {'above' if median > made.high else 'below'}"
     return Finding(
         "references", "note" if inside else "warning",
         f"Foretold token by token, as targets of this recipe on other corpora teach it ({names}; each foretold by the "
-        f"others within {100 * told.error:.1f} % root mean square), {ladder} the interval of the ladder's law alone, "
-        f"{made.low:.3f} to {made.high:.3f}.",
+        f"others {within}), {ladder} the interval of the ladder's law alone, {made.low:.3f} to {made.high:.3f}.",
     )  # fmt: skip
 
 
 def _band(made: Forecast, interval: tuple[float, float, float]) -> dict[str, list[float]]:
-    """The law's band, turned about the largest rung so that it ends in the interval (in logarithms)."""
-    x = np.log(made.band["flops"])
+    """The law's band with its median turned about the largest rung, and its width, in logarithms, so that it ends in
+    the interval.
+    """
+    x, (low, median, high) = np.log(made.band["flops"]), np.log(interval)
     top = math.log(max(rung["flops"] for rung in made.rungs))
     share = np.clip((x - top) / (x[-1] - top), 0, 1)
-    columns: Iterable[tuple[str, float]] = zip(("low", "median", "high"), interval, strict=True)
-    return {"flops": made.band["flops"]} | {
-        name: np.exp(np.log(made.band[name]) + share * (math.log(end) - math.log(made.band[name][-1]))).tolist()
-        for name, end in columns
-    }
+    lows, medians, highs = (np.log(made.band[name]) for name in ("low", "median", "high"))
+    turned = medians + share * (median - medians[-1])
+    below = (1 - share) * (medians - lows) + share * (median - low)
+    above = (1 - share) * (highs - medians) + share * (high - median)
+    columns = {"low": turned - below, "median": turned, "high": turned + above}
+    return {"flops": made.band["flops"]} | {name: np.exp(values).tolist() for name, values in columns.items()}

@@ -22,7 +22,7 @@ from foretell.data.visual.freeze import freeze_visual, visual_texts
 from foretell.infer.generate import generate_text
 from foretell.ladder.jobs import forget_weights, job_folder, run_jobs
 from foretell.ladder.plan import plan_record, planned_sizes
-from foretell.ladder.token_features import mean_nats, save_nats
+from foretell.ladder.token_features import rung_nats, save_nats
 from foretell.ladder.tuning import choose_learning_rate
 from foretell.laws.records import Finding
 from foretell.model.hf import load_hf, save_hf
@@ -80,7 +80,7 @@ class Pipeline:
         self.once("ladder/tuning.json", "Ladder: tuning the learning rate on the smallest rungs", self.tune)
         self.once("ladder/rungs.json", "Ladder: training the rungs", self.rungs)
         if not self.path("forecast.json").exists():
-            self.once("ladder/heldout.npy", "Ladder: what the largest rung pays for each token", self.rung_tokens)
+            self.once("ladder/heldout.npy", "Ladder: what rungs pay for each token", self.rung_tokens)
         if self.visual_from:
             self.once("ladder/images.json", "Ladder: asking the largest rung about images", self.rung_images)
         if self.recipe.code.problems:
@@ -221,11 +221,14 @@ class Pipeline:
         return {job_folder(self.path("ladder", "runs"), run): run for run in runs}
 
     def rung_tokens(self) -> None:
-        """Write what each held-out token costs the largest rung, on average over its seeds."""
-        width = self.plan.rungs[-1].model.width
-        models = [trained_model(folder, run) for folder, run in self.rung_folders().items() if run.model.width == width]
-        heldout = TokenDataset(self.path("tokens"), "heldout")
-        save_nats(self.path("ladder", "heldout.npy"), mean_nats(models, heldout))
+        """Write what each held-out token costs the rungs that references know it by, on average over seeds."""
+        sizes = [
+            [trained_model(folder, run) for folder, run in self.rung_folders().items()
+             if (run.model, run.steps) == (size.model, size.steps)]
+            for size in self.plan.told_by
+        ]  # fmt: skip
+        nats = rung_nats(sizes, TokenDataset(self.path("tokens"), "heldout"))
+        save_nats(self.path("ladder", "heldout.npy"), nats)
 
     def rung_images(self) -> None:
         """Ask the largest rung about images."""
@@ -251,7 +254,7 @@ class Pipeline:
 
     def forecast(self) -> None:
         """Forecast the target's losses and seal them; the rungs' weights have said what they had to say and go."""
-        settings, told = self.target_settings(), told_by_tokens(self.workspace.folder, self.plan, self.recipe.forecast)
+        settings, told = self.target_settings(), told_by_tokens(self.workspace.folder, self.plan, self.recipe)
         for folder in self.rung_folders():
             forget_weights(folder)
         context = {
@@ -275,7 +278,7 @@ class Pipeline:
             ForecastRefusedError: with the reasons, unless ``anyway``.
         """
         if not self.path("forecast.json").exists():
-            self.stand_by(foreseen(self.plan, self.recipe.forecast), "Nothing was trained")
+            self.stand_by(foreseen(self.plan, self.recipe), "Nothing was trained")
 
     def stand_by_forecast(self) -> None:
         """Show the sealed forecast; stop before the target if the ladder cannot carry it.

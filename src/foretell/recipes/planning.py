@@ -9,14 +9,15 @@ from typing import Any
 
 from foretell.core.config import build, read_yaml
 from foretell.core.errors import UserError
-from foretell.core.files import read_json
+from foretell.core.files import content_hash, read_json
 from foretell.core.wording import span
+from foretell.ladder.finished import FEATURES
 from foretell.ladder.plan import Family, Plan, make_plan
 from foretell.ladder.references import built_in, recipe_key
 from foretell.laws.diagnostics import by_severity, foreseeable
 from foretell.laws.records import Finding
-from foretell.laws.token_law import TokenLaw
-from foretell.recipes.config import ForecastConfig, Recipe
+from foretell.laws.token_law import OF_THE_LADDER, TokenLaw
+from foretell.recipes.config import Recipe
 
 SHARES_ALIKE = 1.25  # factor between the shares of text of rungs and target that one law may span
 
@@ -55,21 +56,26 @@ def _measured(precision: str) -> float:
     return matmul_peak(default_device(), getattr(torch, precision))
 
 
-def foreseen(plan: Plan, config: ForecastConfig) -> tuple[Finding, ...]:
+def foreseen(plan: Plan, recipe: Recipe) -> tuple[Finding, ...]:
     """What the sizes alone say about the forecast, before one of them is trained.
 
     Raises:
         UserError: as :func:`references_of`.
     """
-    law, visual = references_of(plan, config), plan.target.visual
+    found, visual = references_of(plan, recipe), plan.target.visual
     of_images = visual is not None and visual.share > 0.5  # the larger part of the loss is none that references know
-    if law is not None and not of_images:
-        names = ", ".join(name for name in law.without if name != config.without)
-        return (Finding("references", "note", f"Its loss on text is foretold by runs of this recipe on {names}."),)
-    of_text = text_share(plan) if law is None else ()
+    of_sizes = foreseeable([size.flops for size in plan.rungs], plan.target.flops)
+    if found is not None and not of_images:
+        law, silent = found
+        names = ", ".join(name for name in law.without if name != silent)
+        own = "" if recipe.forecast.without else ", being of the same sources"
+        but = f"; {silent} is silent{own}" if silent else ""
+        told = Finding("references", "note", f"Its loss on text is foretold by runs of this recipe on {names}{but}.")
+        return by_severity([told, *(finding for finding in of_sizes if finding.code in OF_THE_LADDER)])
+    of_text = text_share(plan) if found is None else ()
     if of_images:  # the run goes on (recipes.forecasts)
         of_text = tuple(replace(finding, severity="warning") for finding in of_text)
-    return by_severity([*foreseeable([size.flops for size in plan.rungs], plan.target.flops), *of_text])
+    return by_severity([*of_sizes, *of_text])
 
 
 def text_share(plan: Plan) -> tuple[Finding, ...]:
@@ -89,20 +95,40 @@ def text_share(plan: Plan) -> tuple[Finding, ...]:
     ),)  # fmt: skip
 
 
-def references_of(plan: Plan, config: ForecastConfig) -> TokenLaw | None:
-    """What runs of this very recipe on other corpora teach, where there are some.
+def sources_key(recipe: Recipe) -> str:
+    """Digest of where a recipe's corpus is from: a run on the same is known to its reference already."""
+    return content_hash([source.model_dump(mode="json") for source in recipe.corpus.sources])
+
+
+def references_of(plan: Plan, recipe: Recipe) -> tuple[TokenLaw, str | None] | None:
+    """What runs of this very recipe on other corpora teach, where there are some, and which of them must be silent.
 
     Raises:
-        UserError: where the file that is named holds none, or those of another recipe, or not what is to be left out.
+        UserError: where the file that is named holds none, or those of another recipe or version, or not what is to be
+            left out, or too few besides.
     """
-    key, without = recipe_key(plan), config.without
-    law = TokenLaw.from_dict(read_json(Path(config.references))) if config.references else built_in().get(key)
+    key, config = recipe_key(plan), recipe.forecast
+    law = _read_references(Path(config.references)) if config.references else built_in().get(key)
     if law is not None and law.recipe != key:
         raise UserError(f"forecast.references is {config.references}, whose runs are of another recipe than this one.")
-    if without and (law is None or without not in law.without):
-        names = "no references are there for this recipe" if law is None else f"references are {', '.join(law.without)}"
-        raise UserError(f"forecast.without is {without!r}; {names}.")
-    return law
+    if config.without and (law is None or config.without not in law.without):
+        names = "no references are there for this recipe" if law is None else f"references are {law.names}"
+        raise UserError(f"forecast.without is {config.without!r}; {names}.")
+    if law is None:
+        return None
+    unknown = [name for name in law.features if name not in FEATURES]
+    if unknown:
+        raise UserError(f"The references know tokens by {unknown[0]!r}; this version has {', '.join(FEATURES)}.")
+    silent = law.silent(sources_key(recipe), config.without or None)
+    law.speaking(silent)
+    return law, silent
+
+
+def _read_references(path: Path) -> TokenLaw:
+    try:
+        return TokenLaw.from_dict(read_json(path))
+    except UserError as error:
+        raise UserError(f"forecast.references is {path}: {error}") from error
 
 
 def recorded_plan(recipe: Recipe) -> dict[str, Any] | None:

@@ -14,17 +14,17 @@ from foretell.core.errors import UserError
 from foretell.core.files import canonical_json, read_json, write_atomic
 from foretell.core.progress import say, track
 from foretell.data.tokens import TokenDataset
-from foretell.ladder.finished import SUFFIX, Finished
+from foretell.ladder.finished import FEATURES, SUFFIX, Finished
 from foretell.ladder.learning import learn
 from foretell.ladder.plan import Plan
 from foretell.ladder.references import recipe_key
-from foretell.ladder.token_features import FEATURES, token_features
+from foretell.ladder.token_features import load_nats, token_features
 from foretell.laws.token_law import TokenForecast, TokenLaw
-from foretell.recipes.config import ForecastConfig, Recipe
-from foretell.recipes.planning import plan_of, references_of
+from foretell.recipes.config import Recipe
+from foretell.recipes.planning import plan_of, references_of, sources_key
 from foretell.recipes.workspace import open_run
 from foretell.train.evaluate import heldout_nats
-from foretell.train.loop import trained_model
+from foretell.train.loop import recorded_result, trained_model
 
 
 def run_features(folder: Path, plan: Plan) -> NDArray[np.float32]:
@@ -33,24 +33,22 @@ def run_features(folder: Path, plan: Plan) -> NDArray[np.float32]:
     Raises:
         UserError: where what the largest rung pays for them was not recorded.
     """
-    recorded = folder / "ladder" / "heldout.npy"
-    if not recorded.exists():
-        raise UserError(f"{recorded} is missing: the run is not finished, or older than references.")
     train, heldout = (TokenDataset(folder / "tokens", split) for split in ("train", "heldout"))
-    target = plan.target
-    return token_features(train, heldout, target.model.context, target.text_tokens, np.load(recorded))
+    target, rungs = plan.target, load_nats(folder / "ladder" / "heldout.npy", heldout.token_count)
+    return token_features(train, heldout, target.model.context, target.text_tokens, rungs)
 
 
-def told_by_tokens(folder: Path, plan: Plan, config: ForecastConfig) -> TokenForecast | None:
+def told_by_tokens(folder: Path, plan: Plan, recipe: Recipe) -> TokenForecast | None:
     """What references foretell of the text's loss in a run directory whose ladder is trained, where there are some.
 
     Raises:
-        UserError: as :func:`foretell.recipes.planning.references_of`, and where they know tokens by other features.
+        UserError: as :func:`foretell.recipes.planning.references_of`, and where what rungs pay was not recorded.
     """
-    law = references_of(plan, config)
-    if law is not None and law.features != FEATURES:
-        raise UserError(f"The references read {', '.join(law.features)}; this version has {', '.join(FEATURES)}.")
-    return None if law is None else law.foretell(run_features(folder, plan), config.without or None)
+    found = references_of(plan, recipe)
+    if found is None:
+        return None
+    law, silent = found
+    return law.foretell(run_features(folder, plan)[:, [FEATURES.index(name) for name in law.features]], silent)
 
 
 def finished(folder: Path) -> Finished:
@@ -63,12 +61,16 @@ def finished(folder: Path) -> Finished:
     plan = plan_of(recipe)
     if recipe.visual.sources:
         plan = plan.with_documents(read_json(folder / "visual" / "index.json")["splits"]["train"])
-    if not (folder / "target" / "result.json").exists():
+    tuned, tokens = folder / "ladder" / "tuning.json", folder / "tokens" / "index.json"
+    if not (tuned.exists() and tokens.exists() and (folder / "target" / "result.json").exists()):
         raise UserError(f"{folder} has no trained target; a finished run is expected.")
-    rate = float(read_json(folder / "ladder" / "tuning.json")["chosen"])
-    settings = plan.target_run(rate, str(read_json(folder / "tokens" / "index.json")["digest"]))
+    settings = plan.target_run(float(read_json(tuned)["chosen"]), str(read_json(tokens)["digest"]))
+    if recorded_result(folder / "target", settings) is None:
+        raise UserError(
+            f"{folder} has a target of other settings than its recipe's; a run of this version is expected."
+        )
     nats = heldout_nats(trained_model(folder / "target", settings), TokenDataset(folder / "tokens", "heldout"))
-    return Finished(recipe.name, recipe_key(plan), run_features(folder, plan), nats)
+    return Finished(recipe.name, recipe_key(plan), sources_key(recipe), run_features(folder, plan), nats)
 
 
 def read_references(named: Sequence[Path]) -> dict[Path, Finished]:

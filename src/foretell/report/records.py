@@ -33,7 +33,7 @@ RECORD_FILES = {
     "plan.json": "rungs, target and price, before anything was spent",
     "ladder/tuning.json": "the search for the learning rate",
     "ladder/rungs.json": "the results of all rungs",
-    "ladder/heldout.npy": "what each held-out token costs the largest rung",
+    "ladder/heldout.npy": "what each held-out token costs the smallest and the two largest rungs",
     "refusal.json": "why the ladder was refused",
     "forecast.json": "the registered forecast",
     "ladder/images.json": "how the largest rung answers questions about images",
