@@ -106,7 +106,7 @@ def test_references_of_another_recipe_are_refused_before_anything_is_trained(
 ) -> None:
     named = ["--forecast.references", str(runs / "references.json")]
     assert carry_out(runs, "small", *named, "--target.flops", "1.1e10", "--output", str(runs / "other")) == 2
-    assert "of another recipe than this one" in capsys.readouterr().err
+    assert "of another recipe than this" in capsys.readouterr().err
     assert not (runs / "other" / "corpus").exists()
     without = ["--forecast.without", "klingon", "--output", str(runs / "other")]
     assert carry_out(runs, "small", *named, *without) == 2
@@ -143,7 +143,7 @@ def test_what_cannot_be_a_reference(runs: Path, tmp_path: Path) -> None:
                 finished(runs / "tools")
         recorded.write_bytes(whole)
         np.save(recorded, np.load(recorded)[-1])
-        with pytest.raises(UserError, match=r"It is of an older run"):
+        with pytest.raises(UserError, match="An older version wrote it"):
             finished(runs / "tools")
         recorded.unlink()
         with pytest.raises(UserError, match=r"heldout\.npy is missing: the run is not finished, or older"):
@@ -165,3 +165,15 @@ def test_counting_is_of_what_the_target_reads(runs: Path) -> None:
     most = np.expm1(features[:, 0]).max()
     counts = np.bincount(np.asarray(train.tokens))
     assert most <= counts.max() and most > 0.5 * counts.max() * read / train.token_count
+
+
+def test_built_in_references_are_of_built_in_recipes() -> None:
+    from foretell.ladder.references import built_in, recipe_key
+    from foretell.recipes.config import Recipe, built_in_recipes, load_recipe
+    from foretell.recipes.planning import plan_of
+
+    recipes = [load_recipe(name, []) for name in built_in_recipes()]
+    plans = [plan_of(recipe) for recipe in recipes if isinstance(recipe, Recipe)]
+    assert built_in()
+    for law in built_in():
+        assert law.recipe in {recipe_key(plan, law.features) for plan in plans}

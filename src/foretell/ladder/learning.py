@@ -19,6 +19,7 @@ from foretell.core.wording import plural
 from foretell.ladder.finished import FEATURES, Finished
 from foretell.laws.token_law import FEWEST, Reference, TokenLaw, TokenNetwork
 
+LEAST_SCALE = 0.1  # of a trait: less is none, and what hardly varies here may vary in another corpus
 UNITS, STEPS, BATCH, RATE, DECAY = 32, 800, 4096, 5e-3, 0.01  # of the network that learns
 
 
@@ -56,9 +57,16 @@ def learn(runs: Sequence[Finished]) -> TokenLaw:
         Reference(run.name, float(run.nats.mean(dtype=np.float64)), foretold(run, run.name), len(run.nats), run.sources)
         for run in runs
     )  # fmt: skip
+    if any(reference.foretold <= 0 for reference in references):
+        raise UserError("A run is foretold a loss below 0 by the others: its text is like none of theirs.")
     without = {name: networks[frozenset([name])] for name in names}
-    pairs = {name: tuple(None if run.name == name else foretold(run, name, run.name) for run in runs) for name in names}
+    pairs = {name: tuple(_above_0(foretold(run, name, run.name)) if run.name != name else None for run in runs)
+             for name in names}  # fmt: skip
     return TokenLaw(recipes.pop(), FEATURES, references, networks[frozenset()], without, pairs)
+
+
+def _above_0(nats: float) -> float | None:
+    return nats if nats > 0 else None
 
 
 def _fitted(runs: Sequence[Finished]) -> TokenNetwork:
@@ -72,7 +80,7 @@ def _fitted(runs: Sequence[Finished]) -> TokenNetwork:
     of_name = {run.name: sum(len(other.nats) for other in runs if other.name == run.name) for run in runs}
     weights = torch.cat([torch.full((len(run.nats),), 1.0 / of_name[run.name]) for run in runs])
     weights /= weights.mean()
-    centre, scale = features.mean(0), features.std(0).clamp_min(1e-3)
+    centre, scale = features.mean(0), features.std(0).clamp_min(LEAST_SCALE)
     layers = [nn.Linear(features.shape[1], UNITS), nn.Linear(UNITS, UNITS), nn.Linear(UNITS, 1)]
     with torch.no_grad():
         for layer in layers:

@@ -73,8 +73,8 @@ def load_nats(path: Path, tokens: int) -> NDArray[np.float32]:
     try:
         nats = np.load(path)
     except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); delete it, and the same command makes it again.") from error
+        raise UserError(f"{path} cannot be read ({error}); without it the run is no reference.") from error
     if nats.shape != (len(RUNGS), tokens) or nats.dtype != np.float32:
         raise UserError(f"{path} holds {nats.dtype} {list(nats.shape)}; float32 {[len(RUNGS), tokens]} are expected, "
-                        f"what {', '.join(RUNGS)} pay for each held-out token. It is of an older run.")  # fmt: skip
+                        f"what {', '.join(RUNGS)} pay for each held-out token. An older version wrote it.")  # fmt: skip
     return np.asarray(nats)

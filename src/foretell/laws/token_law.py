@@ -26,6 +26,7 @@ from foretell.laws.diagnostics import interval_findings
 from foretell.laws.records import Finding, Forecast
 
 Matrix = NDArray[np.float32]
+FARTHEST = 10.0  # from what tokens of references are like, in standard deviations: beyond it nothing was learned
 FEWEST = 3  # references that an error can be told from
 OF_THE_LADDER = ("too-few-sizes", "few-sizes", "one-seed", "set-aside", "does-not-fall", "out-of-order", "stray")
 
@@ -45,7 +46,7 @@ class TokenNetwork:
 
     def nats(self, features: Matrix) -> Matrix:
         """Expected nats [N] of tokens with [N, F] features."""
-        x = (features - self.centre) / self.scale
+        x = np.clip((features - self.centre) / self.scale, -FARTHEST, FARTHEST)
         for weight, bias in self.layers[:-1]:
             x = x @ weight.T + bias
             x = x / (1 + np.exp(-np.clip(x, -80, None)))
@@ -132,7 +133,13 @@ class TokenLaw:
         """
         speaking = self.speaking(without)
         network = self.network if without is None else self.without[without]
-        return TokenForecast(float(network.nats(features).mean(dtype=np.float64)), _error(speaking), speaking, without)
+        nats = float(network.nats(features).mean(dtype=np.float64))
+        if not nats > 0:
+            raise UserError(
+                f"The references foretell a loss of {nats:.3g} nats a token: this text is like none of theirs."
+            )
+        taught = without is not None and without not in self.pairs
+        return TokenForecast(nats, _error(speaking), speaking, without, taught)
 
     def speaking(self, without: str | None) -> tuple[Reference, ...]:
         """The references but the one that is silent, each foretold without that one where it is known.
@@ -148,7 +155,10 @@ class TokenLaw:
             for reference, foretold in zip(self.references, known, strict=True) if reference.name != without
         )  # fmt: skip
         if len({reference.name for reference in speaking}) < FEWEST:
-            raise UserError(f"An error can be told from {FEWEST} other corpora at least; references are {self.names}.")
+            but = f", and {without} is silent (named, or of this run's own sources)" if without else ""
+            raise UserError(
+                f"An error can be told from {FEWEST} other corpora at least; references are {self.names}{but}."
+            )
         return speaking
 
     def silent(self, sources: str, without: str | None) -> str | None:
@@ -229,12 +239,16 @@ def _error(references: Iterable[Reference]) -> float:
 
 @dataclass(frozen=True)
 class TokenForecast:
-    """A mean loss in nats a token, the references' root mean square error, relative, and the one that was silent."""
+    """A mean loss in nats a token, the references' root mean square error, relative, and the one that was silent.
+
+    ``taught`` says that the one that is silent had taught those by which the error was told.
+    """
 
     nats: float
     error: float
     references: tuple[Reference, ...]
     silent: str | None = None
+    taught: bool = False
 
     def half_width(self, level: float) -> float:
         """Of an interval of ln(loss): the errors are K draws of what this one is another of."""
@@ -261,7 +275,8 @@ def by_references(made: Forecast, told: TokenForecast, per_nat: float) -> Foreca
         made, median=median, low=low, high=high, findings=tuple(findings), band=_band(made, (low, median, high)),
         references={
             "error": told.error, "corpora": [dataclasses.asdict(reference) for reference in told.references],
-            "law": {"median": made.median, "low": made.low, "high": made.high}, "silent": told.silent,
+            "law": {"median": made.median, "low": made.low, "high": made.high},
+            "silent": told.silent, "taught": told.taught,
         },
     )  # fmt: skip
 
@@ -269,7 +284,7 @@ def by_references(made: Forecast, told: TokenForecast, per_nat: float) -> Foreca
 def _said(made: Forecast, told: TokenForecast, median: float) -> Finding:
     names = ", ".join(sorted({reference.name for reference in told.references}))
     inside = made.low <= median <= made.high
-    but = f"; {told.silent} was silent" if told.silent else ""
+    but = f"; {told.silent} was silent{' but taught them' if told.taught else ''}" if told.silent else ""
     within = f"within {100 * told.error:.1f} % root mean square{but}"
     ladder = "which lies inside" if inside else f"which lies {'above' if median > made.high else 'below'}"
     return Finding(

@@ -96,8 +96,12 @@ def text_share(plan: Plan) -> tuple[Finding, ...]:
 
 
 def sources_key(recipe: Recipe) -> str:
-    """Digest of where a recipe's corpus is from: a run on the same is known to its reference already."""
-    return content_hash([source.model_dump(mode="json") for source in recipe.corpus.sources])
+    """Digest of where a recipe's corpus is from, whatever it is called: a run on the same has been seen already."""
+    sources = []
+    for source in recipe.corpus.sources:
+        record = source.model_dump(mode="json", include={"python", "path", "hub", "generated", "subset", "split"})
+        sources.append(record | {"path": str(Path(source.path).expanduser().absolute()) if source.path else None})
+    return content_hash(sorted(sources, key=str))
 
 
 def references_of(plan: Plan, recipe: Recipe) -> tuple[TokenLaw, str | None] | None:
@@ -107,10 +111,13 @@ def references_of(plan: Plan, recipe: Recipe) -> tuple[TokenLaw, str | None] | N
         UserError: where the file that is named holds none, or those of another recipe or version, or not what is to be
             left out, or too few besides.
     """
-    key, config = recipe_key(plan), recipe.forecast
-    law = _read_references(Path(config.references)) if config.references else built_in().get(key)
-    if law is not None and law.recipe != key:
-        raise UserError(f"forecast.references is {config.references}, whose runs are of another recipe than this one.")
+    config = recipe.forecast
+    if config.references:
+        law: TokenLaw | None = _read_references(Path(config.references))
+        if not _speaks_of(law, plan):
+            raise UserError(f"forecast.references is {config.references}, whose runs are of another recipe than this.")
+    else:
+        law = next((law for law in built_in() if _speaks_of(law, plan)), None)
     if config.without and (law is None or config.without not in law.without):
         names = "no references are there for this recipe" if law is None else f"references are {law.names}"
         raise UserError(f"forecast.without is {config.without!r}; {names}.")
@@ -122,6 +129,10 @@ def references_of(plan: Plan, recipe: Recipe) -> tuple[TokenLaw, str | None] | N
     silent = law.silent(sources_key(recipe), config.without or None)
     law.speaking(silent)
     return law, silent
+
+
+def _speaks_of(law: TokenLaw | None, plan: Plan) -> bool:
+    return law is not None and law.recipe == recipe_key(plan, law.features)
 
 
 def _read_references(path: Path) -> TokenLaw:
