@@ -246,10 +246,11 @@ def test_what_a_graft_refuses(seeing: Path, base: Path, tmp_path: Path, capfd: p
     for number, (change, sentence) in enumerate([
         ({}, "graft.encoder is"), ({"encoder": str(base)}, "reads no images"),
         ({"image_tokens": ["<|image|>", "<|x|>", "<|y|>"]}, "'<|x|>'"),
-        ({"image_tokens": ["<|image|>"] * 3}, "three different"),
+        ({"image_tokens": ["<|image|>"] * 3}, "three different"), ({"room": 513}, "reads 512 positions at most"),
     ]):  # fmt: skip
-        path = tmp_path / f"{number}.json"
-        path.write_text(json.dumps({**recipe, "graft": {**graft, **change}}))
+        path, room = tmp_path / f"{number}.json", change.pop("room", 160)
+        visual = {**VISUAL, "look": 0, "room": room}
+        path.write_text(json.dumps({**recipe, "visual": visual, "graft": {**graft, **change}}))
         assert main(["run", str(path), "--output", str(tmp_path / f"out{number}")]) == 2
         assert sentence in " ".join(capfd.readouterr().err.split())
 
@@ -257,8 +258,12 @@ def test_what_a_graft_refuses(seeing: Path, base: Path, tmp_path: Path, capfd: p
 def test_a_graft_does_not_look_first(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "recipe.json"
     path.write_text(json.dumps({"name": "graft", "corpus": CORPUS, "visual": VISUAL, "graft": {}}))
-    assert main(["run", str(path), "--output", str(tmp_path / "out")]) == 2
-    assert "visual.look is 0.5" in " ".join(capfd.readouterr().err.split())
+    for more, said in (
+        ([], "visual.look is 0.5"),
+        (["--visual.look", "0", "--visual.lead", "0.2"], "visual.lead is 0.2"),
+    ):
+        assert main(["run", str(path), "--output", str(tmp_path / "out"), *more]) == 2
+        assert said in " ".join(capfd.readouterr().err.split())
 
 
 def test_built_in_recipes_are_valid_and_named_in_the_help() -> None:

@@ -22,7 +22,7 @@ from foretell.train import loop
 from foretell.train.checkpoint import checkpoint_folders, newest_checkpoint
 from foretell.train.config import RunSettings, TrainingConfig, VisualFeed
 from foretell.train.execution import choose_execution
-from foretell.train.looking import Looking, look_settings, pretrain, words_from_features
+from foretell.train.looking import Looking, Readout, look_settings, pretrain, words_from_features
 from foretell.train.loop import Trainer
 from foretell.train.multimodal import ANSWERS, pretraining
 from foretell.train.work import Stream
@@ -70,22 +70,30 @@ def word_by_word(model: Decoder, batch: Batch) -> float:
                                 if documents[row, place] // 65536 == branch // 65536])  # fmt: skip
             asked = model.embedding.weight[inputs[row][[place for place in mine if place <= answer[0]]]].mean(0)
             asked = asked / asked.pow(2).mean().sqrt()
-            query = model.get_submodule("readout").weight @ asked
+            readout = model.get_submodule("readout")
+            query = readout.weight @ asked / readout.feature_size
+            likely = asked if readout.prior is None else readout.prior.weight @ asked + readout.prior.bias
             parts = []
             for head in range(2):
                 channels = slice(16 * head, 16 * head + 16)
                 weights = torch.softmax(seen[:, channels] @ query[channels] / 4, 0)
                 parts.append(weights @ seen[:, channels])
             gathered = torch.cat(parts)
-            state = gathered / gathered.pow(2).mean().sqrt() + asked
+            state = gathered / gathered.pow(2).mean().sqrt() + likely
             state = state / (state.pow(2).mean() + 1e-6).sqrt() * model.norm.weight
             scores = torch.log_softmax(model.head.weight @ state * model.output_scale, 0)
             total -= sum(float(scores[labels[row, place]]) for place in answer[:-1])
     return total
 
 
-def test_the_loss_is_that_of_the_words_one_by_one(data: Path) -> None:
+@pytest.mark.parametrize("grafted", [False, True])
+def test_the_loss_is_that_of_the_words_one_by_one(data: Path, grafted: bool) -> None:
     _, model, batch = looking(data)
+    if grafted:
+        readout = Readout(32, 0.3, prior=True, device=torch.device("cpu"))
+        for parameter in readout.parameters():
+            torch.nn.init.normal_(parameter, generator=torch.Generator().manual_seed(4))
+        model.readout = readout
     with torch.no_grad():
         loss = float(words_from_features(model, *batch.tensors))
     assert loss == pytest.approx(word_by_word(model, batch), rel=1e-4)

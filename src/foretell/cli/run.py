@@ -54,8 +54,9 @@ def _graft(recipe: GraftRecipe, dry_run: bool) -> int:
     graft = recipe.graft
     out.print(
         f"Graft '{recipe.name}': the encoder of {graft.encoder} onto {graft.model}; {graft.projector_steps} steps of "
-        f"encoder and projector, {graft.adapter_steps} with an adapter of rank {graft.lora.rank}, each of {graft.rows} "
-        f"rows of questions and {graft.text_rows} of text, {recipe.visual.room} positions a row; in {recipe.output}."
+        f"encoder and projector alone and {graft.adapter_steps} with an adapter of rank {graft.lora.rank}, each of "
+        f"{plural(graft.rows, 'row')} of questions, the second with {plural(graft.text_rows, 'row')} of text besides, "
+        f"{recipe.visual.room} positions a row; in {recipe.output}."
     )
     if not dry_run:
         run_graft(recipe)

@@ -18,7 +18,7 @@ from foretell.data.corpus import freeze_corpus
 from foretell.data.images import ImageTokens
 from foretell.data.messages import template_for_parts
 from foretell.data.tokenizer import Tokenizer
-from foretell.data.tokens import tokenize_corpus
+from foretell.data.tokens import TokenDataset, tokenize_corpus
 from foretell.data.visual.encode import VisualEncoder
 from foretell.data.visual.freeze import freeze_visual
 from foretell.data.visual.store import VisualSet
@@ -28,7 +28,14 @@ from foretell.model.hf import load_hf, save_hf
 from foretell.model.lora import Adapter
 from foretell.model.peft import save_adapter
 from foretell.posttrain.base import weights_digest
-from foretell.posttrain.graft import Grafting, GraftSettings, grafted, image_token_ids
+from foretell.posttrain.graft import (
+    Grafting,
+    GraftSettings,
+    Projecting,
+    ProjectorSettings,
+    grafted,
+    image_token_ids,
+)
 from foretell.recipes.graft_config import GraftRecipe
 from foretell.recipes.text_generators import GENERATORS
 from foretell.recipes.visual_exam import by_kind, in_words, kinds_of, with_and_without
@@ -62,7 +69,7 @@ class GraftRun:
         self.once("corpus/summary.json", "Corpus: text that keeps the adapter from unlearning it", self.corpus)
         self.once("tokens/index.json", "Tokens", self.tokens)
         self.once("visual/index.json", "Images: drawing and encoding questions about them", self.visual)
-        self.once("projector/result.json", "Encoder and projector, the language model frozen", self.projector)
+        self.once("projector/result.json", "Encoder and projector, by the language model's words", self.projector)
         self.once("adapter/result.json", "Adapter, encoder and projector", self.adapter)
         self.once("model/config.json", "The model and its adapter as directories", self.export)
         self.once("images.json", "Questions about images, and text", self.examine)
@@ -80,6 +87,9 @@ class GraftRun:
     def base(self) -> LoadedModel:
         """The language model in float32, reading no more positions than a row has."""
         base = load_model(self.recipe.graft.model, dequantise=True, context=self.recipe.visual.room)
+        room, context = self.recipe.visual.room, base.decoder.config.context
+        if context < room:
+            raise UserError(f"visual.room is {room}; {base.name} reads {context} positions at most.")
         if base.chat is None:
             raise UserError(f"graft.model is {base.name!r}, which has no chat template; a chat model is expected.")
         return base
@@ -121,55 +131,71 @@ class GraftRun:
         encoder = VisualEncoder(chat, self.image_tokens, vision.patch, vision.longest)
         freeze_visual(self.recipe.visual, self.recipe.seed, encoder, self.path("visual"), available_cores())
 
-    def settings(self, stage: str) -> GraftSettings:
-        """One stage in full."""
-        graft, index = self.recipe.graft, read_json(self.path("visual", "index.json"))
-        counts, second = index["splits"]["train"], stage == "adapter"
-        feed = VisualFeed(
-            rows=graft.rows, room=self.recipe.visual.room, share=self.recipe.visual.share,
+    def feed(self) -> VisualFeed:
+        """The questions of a step, of either stage."""
+        counts, visual = read_json(self.path("visual", "index.json"))["splits"]["train"], self.recipe.visual
+        return VisualFeed(
+            rows=self.recipe.graft.rows, room=visual.room, share=visual.share,
             patches=counts["patches"] / counts["rows"], image_patches=counts["patches"] / counts["images"],
-            data=counts["digest"],
-        )  # fmt: skip
-        return GraftSettings(
-            label=stage, model=self.decoder.config, rows=graft.text_rows, visual=feed, seed=self.recipe.seed,
-            steps=graft.adapter_steps if second else graft.projector_steps,
-            learning_rate=graft.adapter_rate if second else graft.projector_rate,
-            data=read_json(self.path("tokens", "index.json"))["digest"], training=self.recipe.training,
-            base=weights_digest(self.base.decoder), start="" if not second else self.trained_by("projector"),
-            lora=graft.lora if second else None, room=self.recipe.visual.room,
+            data=counts["digest"], look=visual.looked_at or tuple(source.label for source in visual.sources),
         )  # fmt: skip
 
-    def trained_by(self, stage: str) -> str:
-        """The hash of a finished stage's settings, by which the next one knows what it began with."""
-        return str(read_json(self.path(stage, "result.json"))["config_hash"])
+    def stage(self) -> dict[str, Any]:
+        """What both stages are told."""
+        return {
+            "model": self.decoder.config, "rows": self.recipe.graft.text_rows, "visual": self.feed(),
+            "seed": self.recipe.seed, "data": read_json(self.path("tokens", "index.json"))["digest"],
+            "training": self.recipe.training, "base": self.start,
+        }  # fmt: skip
+
+    @functools.cached_property
+    def start(self) -> str:
+        """Digest of the graft's weights as it begins."""
+        return weights_digest(self.decoder)
+
+    def projector_settings(self) -> ProjectorSettings:
+        """The first stage in full; no decoder is computed in it that could be compiled."""
+        graft, counts = self.recipe.graft, read_json(self.path("visual", "index.json"))["splits"]["train"]
+        training = self.recipe.training.model_copy(update={"compile": "off", "keep_checkpoints": 1})
+        return ProjectorSettings(
+            label="projector", steps=graft.projector_steps, learning_rate=graft.projector_rate,
+            questions=counts["questions"] / counts["rows"], **self.stage() | {"training": training},
+        )  # fmt: skip
 
     def projector(self) -> None:
         """The first stage."""
-        self.train("projector", None)
+        folder, settings = self.path("projector"), self.projector_settings()
+        if recorded_result(folder, settings) is None:
+            work = Projecting(settings, self.decoder, self.workspace.folder)
+            Trainer(settings, work, folder, display=Display("projector", unit="nats per answer token")).run()
+            work.finish()
 
     def adapter(self) -> None:
         """The second stage, from where the first one ended."""
+        graft, folder, before = self.recipe.graft, self.path("adapter"), self.projector_settings()
+        settings = GraftSettings(
+            label="adapter", steps=graft.adapter_steps, learning_rate=graft.adapter_rate, lora=graft.lora,
+            start=before.digest(), **self.stage(),
+        )  # fmt: skip
+        if recorded_result(self.path("projector"), before) is None:
+            raise UserError(f"{self.path('projector')} began with other weights or settings; delete it and run again.")
         self.restore("projector")
-        self.train("adapter", Adapter(self.decoder.config, self.recipe.graft.lora, self.recipe.seed))
-
-    def train(self, stage: str, adapter: Adapter | None) -> None:
-        """One stage in the loop."""
-        settings, folder = self.settings(stage), self.path(stage)
         if recorded_result(folder, settings) is None:
+            adapter = Adapter(self.decoder.config, graft.lora, self.recipe.seed)
             work = Grafting(settings, self.decoder, adapter, self.workspace.folder)
-            Trainer(settings, work, folder, display=Display(stage)).run()
-        if adapter is not None:
+            Trainer(settings, work, folder, display=Display("adapter")).run()
             adapter.detach(self.decoder)
 
     def restore(self, stage: str) -> None:
         """Put what a finished stage trained into the model that is there, as far as it has a place in it.
 
         Raises:
-            UserError: where the stage's last checkpoint is gone.
+            UserError: where the checkpoint of the stage's last step is gone or damaged.
         """
+        steps = read_json(self.path(stage, "result.json"))["steps"]
         checkpoint = newest_checkpoint(self.path(stage, "checkpoints"))
-        if checkpoint is None:
-            raise UserError(f"{self.path(stage)} has no whole checkpoint; delete it and run again.")
+        if checkpoint is None or checkpoint.step != steps:
+            raise UserError(f"{self.path(stage)} has no whole checkpoint of step {steps}; delete it and run again.")
         self.decoder.requires_grad_(True)
         with torch.no_grad():
             for name, parameter in trained_parameters(self.decoder).items():
@@ -208,11 +234,11 @@ class GraftRun:
         """Score answers to held-out questions; the loss on held-out text with and without the adapter."""
         room, heldout = self.recipe.visual.room, VisualSet(self.path("visual"), "heldout")
         decoder, adapter = self.finished()
-        work = Grafting(self.settings("adapter"), decoder, None, self.workspace.folder)
+        texts = TokenDataset(self.path("tokens"), "heldout")
         record = by_kind(with_and_without(decoder, heldout, room, self.base.tokenizer.decode), kinds_of(heldout))
-        text = {"with_adapter": evaluate(decoder, work.heldout)["bits_per_byte"]}
+        text = {"with_adapter": evaluate(decoder, texts)["bits_per_byte"]}
         adapter.detach(decoder)
-        text["without"] = evaluate(decoder, work.heldout)["bits_per_byte"]
+        text["without"] = evaluate(decoder, texts)["bits_per_byte"]
         write_json(self.path("text.json"), text)
         write_json(self.path("images.json"), record)
         for line in in_words(record):

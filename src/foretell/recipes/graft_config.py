@@ -26,8 +26,9 @@ class GraftConfig(Settings):
     """Rows of questions of a step."""
     text_rows: int = Field(default=2, ge=1)
     """Rows of plain text of a step of the second stage, which keep the adapter from unlearning it."""
-    projector_steps: int = Field(default=300, ge=1)
-    """Steps of the first stage, encoder and projector alone."""
+    projector_steps: int = Field(default=1500, ge=1)
+    """Steps of the first stage: words of answers are read off the features by the language model's head, and none of
+    its layers is computed."""
     projector_rate: float = Field(default=1e-3, gt=0)
     """Its peak learning rate."""
     adapter_steps: int = Field(default=500, ge=1)
@@ -54,8 +55,11 @@ class GraftRecipe(Settings):
 
     @model_validator(mode="after")
     def _has_looked(self) -> GraftRecipe:
-        if self.visual.look:
-            raise ValueError(f"visual.look is {self.visual.look:g}; 0 is expected, for a graft's encoder has looked")
+        for name in ("look", "lead"):
+            value = getattr(self.visual, name)
+            if value:
+                long = "graft.projector_steps says how long a graft looks at its images before it answers"
+                raise ValueError(f"visual.{name} is {value:g}; 0 is expected, since {long}")
         return self
 
     def comparable(self) -> dict[str, Any]:

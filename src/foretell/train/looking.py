@@ -5,7 +5,7 @@ through layers that cannot read yet. So the encoder is trained alone first. A qu
 embeddings, attends to the features of its images once, and the words of its answer are read from what it gathers, all
 of them at once and in no order (the bag of words of Joulin et al. 2016, *Learning visual features from large weakly
 supervised data*, arXiv 1511.02251; attention pooling as in Radford et al. 2021, CLIP, arXiv 2103.00020). Encoder,
-projector, embeddings and head go on into the run; the matrix that makes queries of questions stays behind.
+projector, embeddings and head go on into the run; the :class:`Readout` stays behind.
 
 Letters: B rows of T positions, N patches, Q questions, D width, H heads.
 """
@@ -35,6 +35,33 @@ from foretell.train.work import Feed
 FOLDER = "looking"  # of a run, with the records and weights of this part
 ROW = 2**40  # above every number of a row's documents and branches
 LEARNED = ("vision.", "embedding.", "head.", "norm.", "readout.")
+
+
+class Readout(nn.Linear):
+    """What reads an answer's words off features: queries made of questions, and what a question alone makes likely.
+
+    Args:
+        width: D.
+        feature_size: root mean square of the features as they begin; queries are divided by it.
+        prior: whether what a question makes likely is a matrix of its own. Where embeddings are trained they say it.
+        device: of the matrices.
+    """
+
+    def __init__(self, width: int, feature_size: float, prior: bool, device: torch.device) -> None:
+        super().__init__(width, width, bias=False, device=device)
+        nn.init.zeros_(self.weight)  # every question starts with the mean of its patches
+        self.feature_size = feature_size
+        self.prior = nn.Linear(width, width, device=device) if prior else None
+        for parameter in self.prior.parameters() if self.prior is not None else ():
+            nn.init.zeros_(parameter)
+
+    def forward(self, questions: Tensor) -> Tensor:
+        """[Q, D] queries for questions [Q, D]."""
+        return super().forward(questions) / self.feature_size
+
+    def likely(self, questions: Tensor) -> Tensor:
+        """[Q, D] what is added to what a question gathers."""
+        return questions if self.prior is None else Tensor(self.prior(questions))
 
 
 class LookSettings(RunSettings):
@@ -125,11 +152,13 @@ def _gather(model: Decoder, questions: Tensor, features: Tensor, visible: Tensor
     width = features.shape[1]
     heads = max(heads for heads in range(1, max(1, width // BASE_HEAD_DIM) + 1) if width % heads == 0)
     values = features.view(len(features), heads, -1)
-    queries = model.get_submodule("readout")(questions).view(len(questions), heads, -1)
+    readout = model.get_submodule("readout")
+    assert isinstance(readout, Readout)
+    queries = readout(questions).view(len(questions), heads, -1)
     scores = torch.einsum("qhe,nhe->hqn", queries, values) / math.sqrt(values.shape[2])
     weights = scores.masked_fill(~visible, -math.inf).softmax(-1).nan_to_num()  # nothing of no images
     gathered = torch.einsum("hqn,nhe->qhe", weights, values).flatten(1)
-    return F.rms_norm(gathered, (width,)) + questions
+    return F.rms_norm(gathered, (width,)) + readout.likely(questions)
 
 
 class Looking(VisualPretraining):
@@ -146,9 +175,7 @@ class Looking(VisualPretraining):
     def build(self, device: torch.device) -> Decoder:
         """The run's model as it starts, with a readout; what the readout does not use is frozen."""
         model = super().build(device)
-        readout = nn.Linear(model.config.width, model.config.width, bias=False, device=device)
-        nn.init.zeros_(readout.weight)  # every question starts with the mean of its patches
-        model.add_module("readout", readout)
+        model.add_module("readout", Readout(model.config.width, 1.0, prior=False, device=device))
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(LEARNED))
         return model
