@@ -78,3 +78,11 @@ def load_nats(path: Path, tokens: int) -> NDArray[np.float32]:
         raise UserError(f"{path} holds {nats.dtype} {list(nats.shape)}; float32 {[len(RUNGS), tokens]} are expected, "
                         f"what {', '.join(RUNGS)} pay for each held-out token. An older version wrote it.")  # fmt: skip
     return np.asarray(nats)
+
+
+def forget_unreadable(path: Path, heldout: TokenDataset) -> None:
+    """Delete what :func:`load_nats` refuses, which can be made again while the rungs' weights are there."""
+    try:
+        load_nats(path, heldout.token_count)
+    except UserError:
+        path.unlink(missing_ok=True)

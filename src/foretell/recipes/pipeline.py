@@ -22,7 +22,7 @@ from foretell.data.visual.freeze import freeze_visual, visual_texts
 from foretell.infer.generate import generate_text
 from foretell.ladder.jobs import forget_weights, job_folder, run_jobs
 from foretell.ladder.plan import plan_record, planned_sizes
-from foretell.ladder.token_features import load_nats, rung_nats, save_nats
+from foretell.ladder.token_features import forget_unreadable, rung_nats, save_nats
 from foretell.ladder.tuning import choose_learning_rate
 from foretell.laws.records import Finding
 from foretell.model.hf import load_hf, save_hf
@@ -80,7 +80,7 @@ class Pipeline:
         self.once("ladder/tuning.json", "Ladder: tuning the learning rate on the smallest rungs", self.tune)
         self.once("ladder/rungs.json", "Ladder: training the rungs", self.rungs)
         if not self.path("forecast.json").exists():
-            self.drop_unreadable_costs()
+            forget_unreadable(self.path("ladder", "heldout.npy"), TokenDataset(self.path("tokens"), "heldout"))
             self.once("ladder/heldout.npy", "Ladder: what rungs pay for each token", self.rung_tokens)
         if self.visual_from:
             self.once("ladder/images.json", "Ladder: asking the largest rung about images", self.rung_images)
@@ -230,15 +230,6 @@ class Pipeline:
         ]  # fmt: skip
         nats = rung_nats(sizes, TokenDataset(self.path("tokens"), "heldout"))
         save_nats(self.path("ladder", "heldout.npy"), nats)
-
-    def drop_unreadable_costs(self) -> None:
-        """What was cut short or made by an older version is made again while the rungs' weights are there."""
-        recorded = self.path("ladder", "heldout.npy")
-        try:
-            if recorded.exists():
-                load_nats(recorded, TokenDataset(self.path("tokens"), "heldout").token_count)
-        except UserError:
-            recorded.unlink()
 
     def rung_images(self) -> None:
         """Ask the largest rung about images."""

@@ -70,6 +70,8 @@ def start(means: Means) -> Pipes:
     Raises:
         UserError: saying what the machine lacks for this means.
     """
+    if means == "bubblewrap" and not bubblewrap_path():
+        raise UserError("bubblewrap (bwrap) is not installed")
     program = filter_program() if means != "none" else b""
     view = visible()
     rooted = means != "none" and os.geteuid() == 0
