@@ -13,6 +13,7 @@ from foretell.cli.main import main
 from foretell.core.errors import UserError
 from foretell.core.files import read_json
 from foretell.data.tokens import TokenDataset
+from foretell.ladder.token_features import forget_unreadable
 from foretell.laws.token_law import TokenLaw
 from foretell.recipes.references import finished, make_references, read_references, run_features
 
@@ -145,11 +146,15 @@ def test_what_cannot_be_a_reference(runs: Path, tmp_path: Path) -> None:
         np.save(recorded, np.load(recorded)[-1])
         with pytest.raises(UserError, match="An older version wrote it"):
             finished(runs / "tools")
-        recorded.unlink()
+        heldout = TokenDataset(runs / "tools" / "tokens", "heldout")
+        forget_unreadable(recorded, heldout)
+        assert not recorded.exists()
         with pytest.raises(UserError, match=r"heldout\.npy is missing: the run is not finished, or older"):
             finished(runs / "tools")
     finally:
         recorded.write_bytes(whole)
+    forget_unreadable(recorded, heldout)
+    assert recorded.read_bytes() == whole
 
 
 def test_counting_is_of_what_the_target_reads(runs: Path) -> None:
