@@ -35,7 +35,7 @@ Built-in recipes:
   thousandth                the same on text alone, from rungs of at most 1/1,000 of its compute; an hour
   micro-code                laptop, and the share of small functions that it completes
   vision, vision-long       a model that reads images and text: shapes, then words and charts too; 1 and 2.5 hours
-  graft                     the encoder of vision before SmolLM2; two hours
+  graft                     the encoder of vision before SmolLM2; 1.25 hours
 """
 FORECAST_EPILOG = """\
   foretell forecast runs.csv --flops 1e22                 columns: compute (or C), loss; params and tokens if known
@@ -172,7 +172,7 @@ def build_parser() -> argparse.ArgumentParser:
     references.add_argument("--output", metavar="FILE", help="learn from them, on three corpora at least, into this "
                             ".json file")  # fmt: skip
     references.add_argument("--keep", metavar="DIR", help="write what is taken of each run into a file here: counts "
-                            "and costs of its held-out tokens, sorted, under a megabyte for most")  # fmt: skip
+                            "and costs of its held-out tokens, sorted, about a megabyte")  # fmt: skip
 
     report = verbs.add_parser("report", help="write report.html again from a run's records")
     report.add_argument("run", help="a run directory")

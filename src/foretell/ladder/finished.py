@@ -27,7 +27,7 @@ FEATURES = (*TRAITS, *RUNGS)
 """Of a held-out token: its traits, and what each of these rungs pays for it, in nats, on average over seeds."""
 SUFFIX = ".reference.xz"
 STEPS = 256  # of a file's numbers in 1: a mean is right to a hundred-thousandth
-MOST_KEPT = 2**17  # tokens of a file: its size is under a megabyte
+MOST_KEPT = 2**17  # tokens of a file, for its size
 MOST_TOKENS = 2**26  # of a file that is read
 
 Matrix = NDArray[np.float32]

@@ -100,7 +100,7 @@ class TokenLaw:
     """What the references of one recipe teach.
 
     Attributes:
-        recipe: digest of what target and largest rung are, corpus aside.
+        recipe: digest of what the target and the rungs among the features are, corpus aside.
         features: names of the columns that networks read.
         references: the runs.
         network: learned from all of them.

@@ -31,7 +31,7 @@ def run_features(folder: Path, plan: Plan) -> NDArray[np.float32]:
     """What the held-out tokens of a run directory are like; see :func:`foretell.ladder.token_features.token_features`.
 
     Raises:
-        UserError: where what the largest rung pays for them was not recorded.
+        UserError: where what rungs pay for them was not recorded.
     """
     train, heldout = (TokenDataset(folder / "tokens", split) for split in ("train", "heldout"))
     target, rungs = plan.target, load_nats(folder / "ladder" / "heldout.npy", heldout.token_count)

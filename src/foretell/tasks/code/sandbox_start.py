@@ -71,7 +71,7 @@ def start(means: Means) -> Pipes:
         UserError: saying what the machine lacks for this means.
     """
     if means == "bubblewrap" and not bubblewrap_path():
-        raise UserError("bubblewrap (bwrap) is not installed")
+        raise UserError("bwrap is not installed")
     program = filter_program() if means != "none" else b""
     view = visible()
     rooted = means != "none" and os.geteuid() == 0
@@ -184,18 +184,13 @@ def bubblewrap_path() -> str | None:
 
 def choose() -> tuple[Pipes | None, list[str]]:
     """Start a server by the first means that this machine allows; else the reasons, one for each means tried."""
-    reasons = []
+    reasons: list[str] = []
     if sys.platform != "linux":
         return None, [f"{sys.platform} has no Linux namespaces"]
-    if bubblewrap_path():
+    means: tuple[Means, ...] = ("bubblewrap", "namespaces")
+    for mean in means:
         try:
-            return start("bubblewrap"), []
+            return start(mean), reasons
         except UserError as error:
-            reasons.append(f"bubblewrap: {error}")
-    else:
-        reasons.append("bubblewrap (bwrap) is not installed")
-    try:
-        return start("namespaces"), reasons
-    except UserError as error:
-        reasons.append(f"namespaces: {error}")
+            reasons.append(f"{mean}: {error}")
     return None, reasons
