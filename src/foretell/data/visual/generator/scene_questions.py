@@ -228,3 +228,6 @@ SINGLE = replace(
     SCENES, name="single", describe=partial(describe, mode="single"),
     askers={kind: asker for kind, asker in SCENES.askers.items() if kind not in ("count", "relation")},
 )  # fmt: skip
+
+# More of what has to be counted than other scenes hold; everything else is asked as well.
+COUNTED = replace(SCENES, name="counted", describe=partial(describe, mode="counted"))
