@@ -43,10 +43,10 @@ fetch() {
     php) take php mediawiki usr/ .php ;;
     help) take help libreoffice-help-en-us usr/ .html ;;
     html) take html postgresql-doc-15 usr/ .html; take html sqlite3-doc usr/ .html ;;
-    dictionary) # it holds a byte that is not UTF-8
+    dictionary) # it holds bytes that are not UTF-8
       take dictionary dict-gcide usr/ .dict
-      iconv -c -f UTF-8 -t UTF-8 -o "$home/gcide" "$home"/dictionary/usr/share/dictd/gcide.dict || true
-      mv "$home/gcide" "$home"/dictionary/usr/share/dictd/gcide.dict ;;
+      python3 -c 'import pathlib, sys; file = pathlib.Path(sys.argv[1])
+file.write_bytes(file.read_bytes().decode(errors="ignore").encode())' "$home"/dictionary/usr/share/dictd/gcide.dict ;;
     javascript)
       mkdir -p "$home/javascript"
       for package in three lodash d3 jquery react-dom vue angular moment chart.js underscore backbone ember-source \
