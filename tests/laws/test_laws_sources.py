@@ -218,6 +218,18 @@ def test_what_is_read_as_a_table(tmp_path: Path) -> None:
         read_source(tmp_path / "empty")
 
 
+def test_an_empty_path_is_not_the_folder_one_is_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training(tmp_path / "laptop" / "ladder" / "runs" / "a", 1e7)
+    monkeypatch.chdir(tmp_path)
+    assert len(read_source(".").rows) == 1
+    with pytest.raises(UserError, match="path of the runs is empty"):
+        read_source("")
+    assert main(["forecast", "", "--flops", "1e22"]) == 2
+    assert "or . for this folder is expected" in " ".join(capsys.readouterr().err.split())
+
+
 class Frame:
     def __init__(self, rows: list[dict]) -> None:
         self.rows = rows

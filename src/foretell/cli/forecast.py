@@ -26,7 +26,7 @@ from foretell.laws.capability.passrate_table import is_count_table
 from foretell.laws.forecast import forecast as make_forecast
 from foretell.laws.records import Forecast
 from foretell.laws.registry import load_registered, registered_forecast
-from foretell.laws.tables.sources import is_source, read_source
+from foretell.laws.tables.sources import is_source, read_source, source_path
 from foretell.laws.target import target_of
 from foretell.laws.training_curves.curve_tables import is_curve_table
 
@@ -47,7 +47,7 @@ def forecast(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"One table or run directory is expected, not {len(arguments.runs)}: {', '.join(arguments.runs)}."
         )
-    path = Path(first)
+    path = source_path(first)
     if not is_source(path):
         check_options("folder", arguments)
         return _show(_from_folder(path, arguments), arguments)

@@ -14,6 +14,17 @@ from foretell.laws.tables.run_folders import event_table, training_folders, trai
 RUN_DIRECTORY = ("recipe.yaml", "plan.json", "forecast.json")  # what the pipeline writes at its top
 
 
+def source_path(named: str | Path) -> Path:
+    """The path that a source is named by.
+
+    Raises:
+        UserError: for an empty name, a variable of a shell that was not set most often: not the folder one is in.
+    """
+    if not str(named):
+        raise UserError("The path of the runs is empty; a table, a folder of runs, or . for this folder is expected.")
+    return Path(named)
+
+
 def is_source(path: Path) -> bool:
     """Whether runs are read from a path as a table: any file, or a folder of runs that is no run directory itself."""
     if not path.is_dir():
@@ -36,10 +47,10 @@ def read_source(source: Any) -> Table:
     """
     if not isinstance(source, str | Path):
         table = read_records(source)
-    elif Path(source).is_dir():
-        return _read_folder(Path(source))
+    elif (path := source_path(source)).is_dir():
+        return _read_folder(path)
     else:
-        table = read_table(Path(source))
+        table = read_table(path)
     return chart_runs(table) if is_chart(table) else table
 
 
